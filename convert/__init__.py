@@ -1,0 +1,1 @@
+"""The workstation: quantizes a trained network into a verified bundle."""

@@ -1,0 +1,1 @@
+"""The device: captures frames, finds faces, reads their emotions, shows or logs them."""

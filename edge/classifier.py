@@ -1,0 +1,66 @@
+"""Faces → probabilities, through a TFLite model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .bundle import Bundle
+from .errors import BundleError
+from .preprocess import pixel_table
+from .records import Image
+from .runtime import make_interpreter
+
+
+class Classifier:
+    """Runs a bundle's model on gray faces."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        """Raises BundleError if the model doesn't load or doesn't fit its card."""
+        spec = bundle.card.input
+        self.card = bundle.card
+        self.labels = bundle.card.labels
+        self.face_size = (spec.height, spec.width)
+        self._interpreter = make_interpreter(bundle.model, threads)
+        (source,) = self._interpreter.get_input_details()
+        (target,) = self._interpreter.get_output_details()
+        shape = (1, spec.height, spec.width, spec.channels)
+        if tuple(source["shape"]) != shape:
+            raise BundleError(f"{bundle.path}: the model's input is {list(source['shape'])}, its card says {list(shape)}")
+        if tuple(target["shape"]) != (1, len(self.labels)):
+            raise BundleError(
+                f"{bundle.path}: the model has {target['shape'][-1]} outputs, its card {len(self.labels)} labels"
+            )
+        self._input, self._output = source["index"], target["index"]
+        self._shape = shape
+        self._table = quantize_table(pixel_table(spec.scale, spec.offset), source)
+        self._scale, self._zero_point = target["quantization"]
+        self._quantized = np.issubdtype(target["dtype"], np.integer)
+
+    def scores(self, faces: Image) -> np.ndarray:
+        """float32 [N, labels]: each face's probabilities, from gray faces uint8 [N, height, width]."""
+        if faces.dtype != np.uint8 or faces.shape[1:] != self.face_size:
+            raise ValueError(f"faces must be uint8 [N, {self.face_size[0]}, {self.face_size[1]}], not {faces.dtype} {list(faces.shape)}")
+        scores = np.empty((len(faces), len(self.labels)), np.float32)
+        for face, row in zip(faces, scores, strict=True):
+            self._interpreter.set_tensor(self._input, self._table[face].reshape(self._shape))
+            self._interpreter.invoke()
+            row[:] = self._interpreter.get_tensor(self._output)[0]
+        if self._quantized:
+            scores = (scores - self._zero_point) * np.float32(self._scale)
+        # An int8 softmax steps by 1/256, so that its row sums to 1 only about.
+        total = scores.sum(axis=1, keepdims=True)
+        return np.divide(scores, total, out=np.full_like(scores, 1 / len(self.labels)), where=total > 0)
+
+
+def quantize_table(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """`values` (float32, any shape) as an input tensor's dtype takes them: rounded to the nearest step and clipped.
+
+    `tensor` is an entry of the interpreter's get_input_details(). A float tensor takes them as they are.
+    Source: Jacob et al., https://arxiv.org/abs/1712.05877, equation 1 (real = scale·(quantized − zero point)).
+    """
+    if not np.issubdtype(tensor["dtype"], np.integer):
+        return values.astype(tensor["dtype"])
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(tensor["dtype"])
+    steps = np.round(values / np.float32(scale)) + zero_point
+    return np.clip(steps, limits.min, limits.max).astype(tensor["dtype"])

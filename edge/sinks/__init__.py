@@ -1,0 +1,1 @@
+"""Where observations go: one module per kind, opened by URI."""

@@ -1,0 +1,1 @@
+"""The workstation: reads data sets and trains the network."""
