@@ -70,7 +70,9 @@ class Card:
             if not isinstance(value.get(key), str):
                 raise BundleError(f"the card's {key!r} is missing or not a string")
         if value["quantization"] not in QUANTIZATIONS:
-            raise BundleError(f"the card's 'quantization' is {value['quantization']!r}, not one of {', '.join(QUANTIZATIONS)}")
+            raise BundleError(
+                f"the card's 'quantization' is {value['quantization']!r}, not one of {', '.join(QUANTIZATIONS)}"
+            )
         labels = value.get("labels")
         if not isinstance(labels, list) or len(labels) < 2 or not all(isinstance(label, str) for label in labels):
             raise BundleError("the card's 'labels' is missing or not a list of at least two strings")

@@ -25,7 +25,9 @@ class Classifier:
         (target,) = self._interpreter.get_output_details()
         shape = (1, spec.height, spec.width, spec.channels)
         if tuple(source["shape"]) != shape:
-            raise BundleError(f"{bundle.path}: the model's input is {list(source['shape'])}, its card says {list(shape)}")
+            raise BundleError(
+                f"{bundle.path}: the model's input is {list(source['shape'])}, its card says {list(shape)}"
+            )
         if tuple(target["shape"]) != (1, len(self.labels)):
             raise BundleError(
                 f"{bundle.path}: the model has {target['shape'][-1]} outputs, its card {len(self.labels)} labels"
@@ -39,7 +41,9 @@ class Classifier:
     def scores(self, faces: Image) -> np.ndarray:
         """float32 [N, labels]: each face's probabilities, from gray faces uint8 [N, height, width]."""
         if faces.dtype != np.uint8 or faces.shape[1:] != self.face_size:
-            raise ValueError(f"faces must be uint8 [N, {self.face_size[0]}, {self.face_size[1]}], not {faces.dtype} {list(faces.shape)}")
+            raise ValueError(
+                f"faces must be uint8 [N, {self.face_size[0]}, {self.face_size[1]}], not {faces.dtype} {list(faces.shape)}"
+            )
         scores = np.empty((len(faces), len(self.labels)), np.float32)
         for face, row in zip(faces, scores, strict=True):
             self._interpreter.set_tensor(self._input, self._table[face].reshape(self._shape))
