@@ -220,7 +220,8 @@ class _Store:
             self._file.flush()
         except OSError as error:
             raise DataError(
-                f"can't keep the decoded faces in {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a roomier disk"
+                f"can't keep the decoded faces in {tempfile.gettempdir()}: {error.strerror}; "
+                "set TMPDIR to a roomier disk"
             ) from error
         self._buffer.clear()
 

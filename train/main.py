@@ -1,0 +1,223 @@
+"""The command mien-train: look at a data set, fetch FER2013, train, measure training speed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mien.edge.cli import make_app
+from mien.edge.quiet import quiet
+
+if TYPE_CHECKING:
+    from mien.edge.dataset import Dataset
+
+    from .recipe import Recipe
+
+app = make_app("Trains Mien's network on a workstation.")
+
+# TensorFlow's native chatter; its failures are exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+DataOption = Annotated[
+    Path, typer.Option("--data", help="CSV, folder, .zip or .tar.gz of labelled faces.", show_default=False)
+]
+ClassesOption = Annotated[str, typer.Option(help="five, seven, all (those of a folder), or names with commas between.")]
+SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows and files instead of stopping.")]
+
+
+@app.command()
+def data(
+    path: Annotated[Path, typer.Argument(help="CSV, folder, .zip or .tar.gz of labelled faces.", show_default=False)],
+    classes: ClassesOption = "five",
+    skip_bad: SkipBadOption = False,
+    sheet: Annotated[Path, typer.Option(help="Where to write the contact sheet.")] = Path("out/faces.png"),
+    seed: Annotated[int, typer.Option(help="Draws the sheet's faces, and a validation split where there is none.")] = 0,
+) -> None:
+    """Print a data set's counts per split and class, and write a contact sheet of its faces."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.edge.dataset import read_dataset
+    from mien.edge.errors import ConfigError
+
+    from .plots import face_sheet
+
+    with _reading(path) as progress:
+        dataset = read_dataset(path, classes, skip_bad=skip_bad, seed=seed, progress=progress)
+    counts = dataset.counts()
+    table = Table("class", *counts, title=str(path), title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label in dataset.classes:
+        table.add_row(label, *(f"{split[label]:,}" for split in counts.values()))
+    table.add_section()
+    table.add_row("total", *(f"{sum(split.values()):,}" for split in counts.values()))
+    Console().print(table)
+    print(f"fingerprint {dataset.fingerprint[:16]}")
+    _print_notices(dataset)
+    split, faces = next(iter(dataset.splits.items()))
+    rng = np.random.default_rng(seed)
+    rows = {}
+    for number, label in enumerate(dataset.classes):
+        members = np.flatnonzero(faces.labels == number)
+        rows[label] = faces.take(rng.permutation(members)[:16])
+    try:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        face_sheet(sheet, rows, f"{path.name}, {split}")
+    except OSError as error:
+        raise ConfigError(f"can't write {sheet}: {error.strerror}; choose another --sheet") from error
+    print(f"contact sheet: {sheet}")
+
+
+@app.command()
+def fit(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="Folder for the run; made if missing.", show_default=False)],
+    arch: Annotated[str | None, typer.Option(help="Network: reference or compact; the recipe's by default.")] = None,
+    recipe: Annotated[str, typer.Option(help="A bundled recipe's name, or a TOML file.")] = "reference",
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; the recipe's by default.")] = None,
+    classes: ClassesOption = "five",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine: same run.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    strategy: Annotated[
+        str, typer.Option(help="auto, single, mirrored (all GPUs of this machine), or multiworker (see TF_CONFIG).")
+    ] = "auto",
+    skip_bad: SkipBadOption = False,
+) -> None:
+    """Train a network and keep everything about the run in a folder."""
+    _load_tensorflow()
+    from mien.edge.bundle import InputSpec
+    from mien.edge.errors import ConfigError
+
+    from .data import read_for_training
+    from .distribute import choose_workers
+    from .fit import fit as train
+
+    chosen = _recipe(recipe, arch, epochs)
+    workers = choose_workers(strategy)
+    spec = InputSpec()
+    with _reading(data) as progress:
+        dataset = read_for_training(data, classes, spec, seed=seed, skip_bad=skip_bad, progress=progress)
+    _print_notices(dataset)
+    try:
+        metrics = train(
+            dataset,
+            chosen,
+            out,
+            spec=spec,
+            workers=workers,
+            seed=seed,
+            resume=resume,
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"mien-train: stopped; finished epochs are kept in {out}: go on with --resume", err=True)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        raise ConfigError(f"can't write {error.filename or out}: {error.strerror}") from error
+    if workers.is_first:
+        recall = ", ".join(f"{label} {value:.3f}" for label, value in metrics.recall.items())
+        print(f"validation accuracy {metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}, loss {metrics.loss:.4f}")
+        print(f"recall: {recall}")
+        print(f"the run is in {out}: model.keras, metrics.json, curves.png, confusion.png, samples.png")
+
+
+@app.command()
+def fetch(
+    out: Annotated[Path, typer.Option(help="Folder for FER2013; made if missing.")] = Path("data/fer2013"),
+) -> None:
+    """Download FER2013 from Kaggle with your own credentials, or say where to put it."""
+    from .fetch import fetch as download
+
+    print(f"FER2013 is in {download(out)}")
+
+
+@app.command()
+def bench(
+    data: DataOption,
+    arch: Annotated[str | None, typer.Option(help="Network; the recipe's by default.")] = None,
+    recipe: Annotated[str, typer.Option(help="A bundled recipe's name, or a TOML file.")] = "reference",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps a repeat.")] = 25,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats with real and constant data in turn.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure training steps a second with real and with constant data, side by side."""
+    _load_tensorflow()
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.edge.bundle import InputSpec
+
+    from .bench import bench as measure
+    from .data import read_for_training
+
+    chosen, spec = _recipe(recipe, arch), InputSpec()
+    with _reading(data) as progress:
+        dataset = read_for_training(data, "five", spec, progress=progress)
+    with Console(stderr=True).status("training …"):
+        result = measure(dataset, chosen, spec, steps, repeats)
+    if as_json:
+        print(json.dumps(result, indent=1))
+        return
+    table = Table("precision", "real, steps/s", "constant, steps/s", "real ÷ constant", "images/s")
+    for precision, row in result["precisions"].items():
+        table.add_row(
+            precision,
+            f"{row['real_steps_per_second']:.1f}",
+            f"{row['constant_steps_per_second']:.1f}",
+            f"{row['real_to_constant']:.3f}",
+            f"{row['images_per_second']:.0f}",
+        )
+    table.title = f"{result['arch']}, batches of {result['batch_size']}, medians of {repeats} × {steps} steps"
+    Console().print(table)
+    print(f"precision auto is {result['auto_precision']} here: {result['auto_to_float32']:.2f} × float32")
+
+
+def _load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up chatter, which no setting of its own turns off."""
+    from mien.edge.errors import RuntimeMissing
+
+    try:
+        with quiet():
+            import tensorflow  # noqa: F401
+    except ImportError as error:
+        raise RuntimeMissing(f"training needs TensorFlow ({error}): pip install 'mien[train]'") from error
+
+
+def _recipe(name: str, arch: str | None, epochs: int | None = None) -> Recipe:
+    """The recipe of that name or file with what the command line overrides."""
+    from mien.edge.errors import ConfigError
+
+    from .model import ARCHITECTURES
+    from .recipe import check_recipe, find_recipe, load_recipe
+
+    recipe = load_recipe(find_recipe(name))
+    recipe = replace(recipe, arch=arch or recipe.arch, epochs=epochs or recipe.epochs)
+    check_recipe(recipe, name)
+    if recipe.arch not in ARCHITECTURES:
+        raise ConfigError(f"unknown architecture {recipe.arch!r}: choose one of {', '.join(ARCHITECTURES)}")
+    return recipe
+
+
+def _print_notices(dataset: Dataset) -> None:
+    for notice in dataset.notices:
+        typer.echo(f"note: {notice}", err=True)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[object]:
+    """Shows how many faces were read, where standard error is a terminal."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"reading {path} …") as status:
+        yield lambda count: status.update(f"reading {path} … {count:,} faces")

@@ -1,0 +1,131 @@
+"""A recipe: every setting of a training run, read from TOML, each key checked."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mien.edge.errors import ConfigError
+
+from .augment import Augmentation
+
+RECIPES = Path(__file__).parent / "recipes"
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+SCHEDULES = ("plateau", "cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; the defaults are the reference system's."""
+
+    arch: str = "reference"
+    """One of train.model.ARCHITECTURES."""
+    epochs: int = 25
+    """At most."""
+    batch_size: int = 32
+    """Images a step, over all devices and machines together."""
+    learning_rate: float = 0.001
+    """Adam's, at the start."""
+    weight_decay: float = 0.0
+    """AdamW's; 0 is plain Adam."""
+    label_smoothing: float = 0.0
+    """Share of each label's probability that is spread over all classes."""
+    schedule: str = "plateau"
+    """"plateau": ×`plateau_factor` when the validation loss stands still; "cosine": down to 0 over all epochs."""
+    plateau_factor: float = 0.2
+    plateau_patience: int = 3
+    """Epochs."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the learning rate rises from 0; cosine only."""
+    early_stopping: int = 3
+    """Stops after this many epochs without a better validation loss; 0 never stops early."""
+    ema: float = 0.0
+    """Momentum of the weights' moving average that is validated and kept in place of the weights; 0 is off."""
+    monitor: str = "val_loss"
+    """What the best epoch is chosen by: "val_loss" (lowest) or "val_accuracy" (highest)."""
+    precision: str = "auto"
+    """One of PRECISIONS; "auto" takes mixed_bfloat16 where the processor has instructions for it."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for config.json."""
+        return asdict(self)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file; keys that it leaves out keep the reference's values. Raises ConfigError."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.toml")))
+        raise ConfigError(f"can't read recipe {path}: {error.strerror}; the bundled ones are {known}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    moves = values.pop("augmentation", {})
+    if not isinstance(moves, dict):
+        raise ConfigError(f"{path}: 'augmentation' is not a table")
+    recipe = Recipe(
+        **_checked(Recipe, values, path, ""),
+        augmentation=Augmentation(**_checked(Augmentation, moves, path, "augmentation.")),
+    )
+    check_recipe(recipe, str(path))
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a bundled recipe's name, or `name` itself as a path."""
+    bundled = RECIPES / f"{name}.toml"
+    return bundled if bundled.is_file() else Path(name)
+
+
+def check_recipe(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError with the first setting that is out of its range."""
+    limits: list[tuple[str, float, float]] = [
+        ("epochs", 1, 100_000),
+        ("batch_size", 1, 1 << 20),
+        ("learning_rate", 1e-9, 10),
+        ("weight_decay", 0, 10),
+        ("label_smoothing", 0, 0.9),
+        ("plateau_factor", 0.01, 0.99),
+        ("plateau_patience", 1, 10_000),
+        ("warmup_epochs", 0, recipe.epochs),
+        ("early_stopping", 0, 100_000),
+        ("ema", 0, 0.99999),
+    ]
+    for key, low, high in limits:
+        _check_range(where, key, getattr(recipe, key), low, high)
+    for key, high in (("rotation", 180), ("shear", 80), ("zoom", 0.9), ("shift", 1)):
+        _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
+    for key, choices in (
+        ("schedule", SCHEDULES),
+        ("precision", PRECISIONS),
+        ("monitor", ("val_loss", "val_accuracy")),
+    ):
+        if getattr(recipe, key) not in choices:
+            raise ConfigError(f"{where}: '{key}' is {getattr(recipe, key)!r}, not one of {', '.join(choices)}")
+
+
+def _check_range(where: str, key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{where}: '{key}' is {value:g}, not between {low:g} and {high:g}")
+
+
+def _checked(kind: type, values: dict[str, Any], path: Path, prefix: str) -> dict[str, Any]:
+    """`values` with each key known and of its field's type; a whole number serves where a float is wanted."""
+    known = {f.name: type(f.default) for f in fields(kind) if f.name != "augmentation"}
+    checked = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"{path}: unknown key '{prefix}{key}'; {hint}")
+        wanted = known[key]
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise ConfigError(f"{path}: '{prefix}{key}' is {value!r}, not of type {wanted.__name__}")
+        checked[key] = value
+    return checked

@@ -1,0 +1,140 @@
+"""One training run's folder: what is kept after every epoch, so that a run can go on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mien.edge.errors import ConfigError
+from mien.edge.files import replacing, write_text
+
+# What Keras's callbacks keep between epochs and forget when training begins anew.
+_MEMORY = {
+    keras.callbacks.EarlyStopping: ("best", "best_epoch", "wait"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+}
+
+
+class RunFolder:
+    """Reads and writes a run's folder; `writes` is False for all workers of a distributed run but the first."""
+
+    def __init__(self, path: Path, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        self._state = path / "state"
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = -1
+        self.memory: dict[str, dict[str, Any]] = {}
+
+    def start(self, config: dict[str, Any], resume: bool) -> None:
+        """Makes the folder, or takes up the run in it. Raises ConfigError if it holds the wrong thing."""
+        file = self.path / "config.json"
+        if not resume:
+            if file.exists():
+                raise ConfigError(f"{self.path} already holds a run: add --resume to go on, or choose another --out")
+            if self.writes:
+                self._state.mkdir(parents=True, exist_ok=True)
+                write_text(file, json.dumps(config, indent=1) + "\n")
+            return
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{self.path} holds no run to resume: leave out --resume") from error
+        for key in ("recipe", "classes", "input", "seed", "fingerprint"):
+            old, new = (c["data"][key] if key == "fingerprint" else c[key] for c in (before, config))
+            if key == "recipe":  # a run may be made longer, and go on on another machine
+                old, new = ({k: v for k, v in r.items() if k not in ("epochs", "precision")} for r in (old, new))
+            if old != new:
+                raise ConfigError(f"{self.path} was begun with another {key} ({old} in place of {new}): use the same")
+        progress = self._state / "progress.json"
+        if progress.exists():
+            state = json.loads(progress.read_text(encoding="utf-8"))
+            self.history, self.best_epoch, self.memory = state["history"], state["best_epoch"], state["memory"]
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that are done and kept."""
+        return len(self.history)
+
+    def last_model(self) -> Path:
+        """The network with its optimizer after the last epoch that is done."""
+        return self._state / f"epoch-{self.epochs:04}.keras"
+
+    def best_weights(self) -> Path:
+        """The weights after the best epoch so far."""
+        return self._state / f"best-{self.best_epoch:04}.weights.h5"
+
+    def keep(self, model: keras.Model, row: dict[str, float], best: bool, memory: dict[str, dict[str, Any]]) -> None:
+        """Keeps an epoch. progress.json is renamed last: a cut before it leaves the epoch before as it was."""
+        self.history.append(row)
+        if best:
+            self.best_epoch = self.epochs
+        if not self.writes:
+            return
+        with replacing(self.last_model()) as partial:
+            model.save(partial)
+        if best:
+            with replacing(self.best_weights()) as partial, averaged_weights(model):
+                model.save_weights(partial)
+        state = {"history": self.history, "best_epoch": self.best_epoch, "memory": memory}
+        write_text(self._state / "progress.json", json.dumps(state, indent=1))
+        write_text(self.path / "history.csv", _csv(self.history))
+        for file in [*self._state.glob("epoch-*.keras"), *self._state.glob("best-*.weights.h5")]:
+            if file not in (self.last_model(), self.best_weights()):
+                file.unlink()
+
+
+@contextmanager
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Within it the model has its weights' moving average, where its optimizer keeps one."""
+    weights = model.get_weights()
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
+
+
+class KeepEpochs(keras.callbacks.Callback):
+    """Keeps every epoch in the run's folder; must come after the callbacks whose memory it keeps."""
+
+    def __init__(self, folder: RunFolder, monitor: str, others: list[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self._folder, self._others = folder, others
+        self._sign = -1 if monitor == "val_loss" else 1
+        self._monitor = monitor
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        for callback in self._others:
+            for name, value in self._folder.memory.get(type(callback).__name__, {}).items():
+                setattr(callback, name, value)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = round(time.monotonic() - self._began, 2)
+        score = self._sign * row[self._monitor]
+        best = all(score > self._sign * earlier[self._monitor] for earlier in self._folder.history)
+        memory = {
+            type(callback).__name__: {name: getattr(callback, name) for name in _MEMORY[type(callback)]}
+            for callback in self._others
+        }
+        self._folder.keep(self.model, row, best, memory)
+
+
+def _csv(rows: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
