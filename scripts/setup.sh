@@ -80,13 +80,14 @@ make_venv() {
     echo "$here" >.venv/place
 }
 
-pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
+pip() { .venv/bin/python -m pip -qq --disable-pip-version-check "$@"; }
 
-# layer NAME WORDS: installs locks/NAME.txt unless that is done.
+# layer NAME WORDS [OPTION]: installs locks/NAME.txt unless that is done.
 layer() {
     if ! cmp -s "locks/$1.txt" "$stamps/$1"; then
         say "installs $2 (locks/$1.txt)"
-        pip install --require-hashes -r "locks/$1.txt" || fail "pip failed, its words are above: try again"
+        # shellcheck disable=SC2086  # $3 is an option or nothing
+        pip install ${3:-} --require-hashes -r "locks/$1.txt" || fail "pip failed, its words are above: try again"
         cp "locks/$1.txt" "$stamps/$1"
     fi
 }
@@ -123,7 +124,7 @@ fi
 
 for name; do
     case $name in
-    demo) layer demo "the photographs of the demo, with what they need" ;;
+    demo) layer demo "the photographs of the demo, with what they need" --no-compile ;; # only read, hardly imported
     train) layer train "TensorFlow and what else training needs" ;;
     test) layer test "what the tests need" ;;
     lint) layer lint "ruff, mypy, pre-commit and uv" ;;
