@@ -1,0 +1,87 @@
+"""Augmentation moves faces as ImageDataGenerator did, each in its own way."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from mien.train.augment import Augmentation, RandomAffine
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.integers(0, 256, (16, 48, 48, 1)).astype(np.float32)
+
+
+def test_same_map_as_image_data_generator(images: np.ndarray) -> None:
+    pytest.importorskip("scipy", reason="ImageDataGenerator needs SciPy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from keras.src.legacy.preprocessing.image import apply_affine_transform
+    a = Augmentation(shear=20, flip=False)  # the reference's shear of 0.3 degrees would hide a wrong one
+    draws = np.random.default_rng(4).random((len(images), RandomAffine.DRAWS), np.float32)
+    moved = np.asarray(RandomAffine(a)(images, draws))
+    for image, draw, result in zip(images, 2 * draws - 1, moved, strict=True):
+        expected = apply_affine_transform(
+            image,
+            theta=draw[0] * a.rotation,
+            shear=draw[1] * a.shear,
+            tx=draw[2] * a.shift * 48,
+            ty=draw[3] * a.shift * 48,
+            zx=1 + draw[4] * a.zoom,
+            zy=1 + draw[5] * a.zoom,
+            row_axis=0,
+            col_axis=1,
+            channel_axis=2,
+        )
+        assert np.abs(result - expected).max() < 0.05  # of 255 steps
+
+
+def test_middle_draws_leave_images_alone_and_flip_mirrors(images: np.ndarray) -> None:
+    draws = np.full((len(images), RandomAffine.DRAWS), 0.5, np.float32)
+    layer = RandomAffine(Augmentation())
+    assert np.abs(np.asarray(layer(images, draws)) - images).max() < 0.01
+    draws[:, 6] = 0.25
+    assert np.abs(np.asarray(layer(images, draws)) - images[:, :, ::-1]).max() < 0.01
+
+
+def test_a_known_quarter_turn() -> None:
+    image = np.zeros((1, 48, 48, 1), np.float32)
+    image[0, 0, 0] = 255
+    draws = np.full((1, RandomAffine.DRAWS), 0.5, np.float32)
+    draws[0, 0] = 1.0
+    turned = np.asarray(RandomAffine(Augmentation(rotation=90, flip=False))(image, draws))[0, :, :, 0]
+    row, column = np.unravel_index(turned.argmax(), turned.shape)
+    assert {int(row), int(column)} == {0, 47}
+
+
+def test_each_image_is_drawn_for_itself(images: np.ndarray) -> None:
+    same = np.repeat(images[:1], 16, axis=0)
+    moved = np.asarray(RandomAffine(Augmentation(), seed=1)(same))
+    assert len({result.tobytes() for result in moved}) == 16
+
+
+def test_shift_and_zoom_stay_within_their_limits() -> None:
+    draws = np.random.default_rng(0).random((2000, RandomAffine.DRAWS), np.float32)
+    a = Augmentation(rotation=0, shear=0, flip=False)
+    xx, _, to_x, _, yy, to_y, _, _ = np.asarray(RandomAffine(a).transforms(draws, 48, 48)).T
+    assert 0.7 <= xx.min() < 0.71
+    assert 1.29 < yy.max() <= 1.3
+    shift_x, shift_y = to_x - 23.5 * (1 - xx), to_y - 23.5 * (1 - yy)
+    for shift in (shift_x, shift_y):
+        assert math.isclose(shift.min(), -0.4 * 48, abs_tol=0.1)
+        assert math.isclose(shift.max(), 0.4 * 48, abs_tol=0.1)
+
+
+def test_nearest_fill_repeats_the_border() -> None:
+    image = np.full((1, 48, 48, 1), 9, np.float32)
+    image[:, :, 0] = 200
+    draws = np.full((1, RandomAffine.DRAWS), 0.5, np.float32)
+    draws[0, 2] = 0.0
+    moved = np.asarray(RandomAffine(Augmentation(flip=False))(image, draws))[0, :, :, 0]
+    assert (moved[:, :19] > 199).all()
+    assert (moved[:, 21:] < 10).all()

@@ -1,0 +1,54 @@
+"""Recipes: what the bundled ones say, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mien.edge.errors import ConfigError
+from mien.train.augment import Augmentation
+from mien.train.model import ARCHITECTURES
+from mien.train.recipe import RECIPES, Recipe, find_recipe, load_recipe
+
+
+def test_reference_recipe_is_the_reference_system() -> None:
+    recipe = load_recipe(find_recipe("reference"))
+    assert recipe == Recipe()
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.plateau_factor) == (25, 32, 0.001, 0.2)
+    assert recipe.augmentation == Augmentation(rotation=30, shear=0.3, zoom=0.3, shift=0.4, flip=True)
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
+def test_bundled_recipes_load(file: Path) -> None:
+    assert load_recipe(file).arch in ARCHITECTURES
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("epoch = 3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("wibble = 3", "unknown key 'wibble'; known: arch, "),
+        ("epochs = 'three'", "'epochs' is 'three', not of type int"),
+        ("epochs = true", "'epochs' is True, not of type int"),
+        ("epochs = 0", "'epochs' is 0, not between 1 and"),
+        ("ema = 1.5", "'ema' is 1.5, not between 0 and"),
+        ("schedule = 'step'", "'schedule' is 'step', not one of plateau, cosine"),
+        ("augmentation = 3", "'augmentation' is not a table"),
+        ("[augmentation]\nrotate = 3", "unknown key 'augmentation.rotate'; did you mean 'augmentation.rotation'?"),
+        ("[augmentation]\nshift = 2", "'augmentation.shift' is 2, not between 0 and 1"),
+        ("epochs = ", "is not TOML"),
+    ],
+)
+def test_wrong_recipes(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(file)
+    assert str(file) in str(caught.value)
+    assert why in str(caught.value)
+
+
+def test_missing_recipe_names_the_bundled_ones() -> None:
+    with pytest.raises(ConfigError, match="the bundled ones are compact, reference"):
+        load_recipe(find_recipe("missing"))
