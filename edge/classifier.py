@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .bundle import Bundle
@@ -20,9 +22,17 @@ class Classifier:
         self.card = bundle.card
         self.labels = bundle.card.labels
         self.face_size = (spec.height, spec.width)
-        self._interpreter = make_interpreter(bundle.model, threads)
-        (source,) = self._interpreter.get_input_details()
-        (target,) = self._interpreter.get_output_details()
+        try:
+            self._interpreter = make_interpreter(bundle.model, threads)
+        except BundleError as error:
+            raise BundleError(f"{bundle.path}: {error}; convert the model again") from error
+        sources, targets = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(sources) != 1 or len(targets) != 1:
+            raise BundleError(
+                f"{bundle.path}: the model has {len(sources)} inputs and {len(targets)} outputs; Mien feeds one face "
+                "and takes one row of scores"
+            )
+        (source,), (target,) = sources, targets
         shape = (1, spec.height, spec.width, spec.channels)
         if tuple(source["shape"]) != shape:
             raise BundleError(
@@ -41,9 +51,8 @@ class Classifier:
     def scores(self, faces: Image) -> np.ndarray:
         """float32 [N, labels]: each face's probabilities, from gray faces uint8 [N, height, width]."""
         if faces.dtype != np.uint8 or faces.shape[1:] != self.face_size:
-            raise ValueError(
-                f"faces must be uint8 [N, {self.face_size[0]}, {self.face_size[1]}], not {faces.dtype} {list(faces.shape)}"
-            )
+            wanted = list(self.face_size)
+            raise ValueError(f"faces must be uint8 [N, *{wanted}], not {faces.dtype} {list(faces.shape)}")
         scores = np.empty((len(faces), len(self.labels)), np.float32)
         for face, row in zip(faces, scores, strict=True):
             self._interpreter.set_tensor(self._input, self._table[face].reshape(self._shape))
@@ -53,10 +62,11 @@ class Classifier:
             scores = (scores - self._zero_point) * np.float32(self._scale)
         # An int8 softmax steps by 1/256, so that its row sums to 1 only about.
         total = scores.sum(axis=1, keepdims=True)
-        return np.divide(scores, total, out=np.full_like(scores, 1 / len(self.labels)), where=total > 0)
+        even = np.full_like(scores, 1 / len(self.labels))
+        return np.divide(scores, total, out=even, where=total > 0)  # type: ignore[no-any-return]
 
 
-def quantize_table(values: np.ndarray, tensor: dict) -> np.ndarray:
+def quantize_table(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     """`values` (float32, any shape) as an input tensor's dtype takes them: rounded to the nearest step and clipped.
 
     `tensor` is an entry of the interpreter's get_input_details(). A float tensor takes them as they are.
@@ -67,4 +77,4 @@ def quantize_table(values: np.ndarray, tensor: dict) -> np.ndarray:
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(tensor["dtype"])
     steps = np.round(values / np.float32(scale)) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(tensor["dtype"])
+    return np.clip(steps, limits.min, limits.max).astype(tensor["dtype"])  # type: ignore[no-any-return]

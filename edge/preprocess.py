@@ -55,18 +55,24 @@ def crop_face(gray: Image, box: Box, height: int, width: int) -> Image:
     """
     rows = np.clip(np.arange(box.y, box.y + max(box.height, 1)), 0, gray.shape[0] - 1)
     columns = np.clip(np.arange(box.x, box.x + max(box.width, 1)), 0, gray.shape[1] - 1)
-    if rows[0] == box.y and rows[-1] == box.y + box.height - 1 and columns[0] == box.x and columns[-1] == box.x + box.width - 1:
+    if (
+        rows[0] == box.y
+        and rows[-1] == box.y + box.height - 1
+        and columns[0] == box.x
+        and columns[-1] == box.x + box.width - 1
+    ):
         face = gray[box.y : box.y + box.height, box.x : box.x + box.width]
     else:
         face = gray[np.ix_(rows, columns)]
     return resize_face(face, height, width)
 
 
-def scale_pixels(pixels: Any, scale: float, offset: float) -> Any:
+def scale_pixels(pixels: Any, scale: float | np.float32, offset: float | np.float32) -> Any:
     """Pixels 0–255 (floating-point NumPy array or TensorFlow tensor, any shape) as the network's input values."""
     return pixels * scale + offset
 
 
 def pixel_table(scale: float, offset: float) -> np.ndarray:
     """float32 [256]: the network's input value of each 8-bit pixel."""
-    return scale_pixels(np.arange(256, dtype=np.float32), np.float32(scale), np.float32(offset))
+    table: np.ndarray = scale_pixels(np.arange(256, dtype=np.float32), np.float32(scale), np.float32(offset))
+    return table

@@ -1,4 +1,4 @@
-"""TensorFlow's chatter kept off the terminal."""
+"""Libraries' chatter kept off the terminal."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet(enabled: bool = True) -> Iterator[None]:
-    """Hides what libraries print: Python's standard output and warnings, and file descriptor 2, where C++ writes.
+def hushed() -> Iterator[None]:
+    """Drops what C and C++ libraries write to file descriptor 2; errors are raised as ever.
 
-    Errors are raised as ever. Must not be nested with something that prints for the user.
+    It is the whole process's standard error: keep the block short, and don't nest it with something that prints.
     """
-    if not enabled:
+    sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # standard error is closed: nothing to drop
         yield
         return
-    sys.stderr.flush()
-    terminal = os.dup(2)
     try:
-        with (
-            tempfile.TemporaryFile() as log,
-            contextlib.redirect_stdout(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
-            os.dup2(log.fileno(), 2)
-            yield
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
+
+
+@contextlib.contextmanager
+def quiet(enabled: bool = True) -> Iterator[None]:
+    """As `hushed`, and hides what libraries print through Python: standard output and warnings."""
+    if not enabled:
+        yield
+        return
+    with hushed(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from .errors import BundleError, RuntimeMissing
+from .quiet import hushed
 
 # LiteRT is several times as fast (float32) and maintained; tflite-runtime is for machines that it
 # has no wheel for, such as 32-bit Raspberry Pi OS.
@@ -36,8 +37,9 @@ def make_interpreter(model: bytes, threads: int = 1) -> Any:
     """
     name, module = _load()
     try:
-        interpreter = module.Interpreter(model_content=model, num_threads=threads)
-        interpreter.allocate_tensors()
+        with hushed():  # XNNPACK introduces itself on standard error
+            interpreter = module.Interpreter(model_content=model, num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise BundleError(f"{name} can't load the model: {reason}") from error

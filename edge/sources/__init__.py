@@ -1,1 +1,71 @@
 """Where frames come from: one module per kind, opened by URI."""
+
+from __future__ import annotations
+
+import importlib
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ConfigError, SourceError
+from .base import Source
+
+_SCHEMES = {
+    "v4l2": (".live", "open_camera"),
+    "rtsp": (".live", "open_stream"),
+    "http": (".live", "open_stream"),
+    "https": (".live", "open_stream"),
+}
+"""Scheme → module, imported when it is asked for, and its function of (uri, loop)."""
+
+__all__ = ["Source", "open_source"]
+
+
+def open_source(uri: str, loop: bool = False) -> Source:
+    """The source at a URI or path, to be entered with ``with``; `loop` plays files for ever.
+
+    A path is a picture, a video, a folder of pictures or a camera's device. Raises ConfigError, SourceError.
+    """
+    scheme, is_uri, _ = uri.partition("://")
+    scheme = scheme.lower()
+    if not is_uri:
+        return _open_path(Path(uri).expanduser(), loop)
+    if scheme == "file":
+        return _open_path(Path(unquote(urlsplit(uri).path)), loop)
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{name}://" for name in ("file", *_SCHEMES))
+        raise ConfigError(f"unknown source {uri}: give a file, a folder, or one of {known}")
+    module, function = _SCHEMES[scheme]
+    factory: Callable[[str, bool], Source] = getattr(importlib.import_module(module, __name__), function)
+    return factory(uri, loop)
+
+
+def _open_path(path: Path, loop: bool) -> Source:
+    import cv2
+
+    from .pictures import Pictures, pictures_in
+    from .video import VideoFile
+
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        hint = "; a camera is v4l2:///dev/video0" if str(path).isdecimal() or str(path).startswith("/dev/") else ""
+        raise SourceError(f"can't open {path}: {error.strerror}{hint}") from error
+    if stat.S_ISDIR(mode):
+        return Pictures(pictures_in(path), loop)
+    if stat.S_ISCHR(mode):
+        return open_source(f"v4l2://{path.absolute()}", loop)
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{path} is not a file, a folder or a camera")
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except OSError as error:
+        raise SourceError(f"can't read {path}: {error.strerror}") from error
+    if empty:
+        raise SourceError(f"{path} is empty: there is no picture in it")
+    # A GIF is played: OpenCV's picture readers would give its first frame only.
+    if path.suffix.lower() != ".gif" and cv2.haveImageReader(str(path)):
+        return Pictures([path], loop)
+    return VideoFile(path, loop)

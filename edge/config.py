@@ -1,0 +1,143 @@
+"""What a run is made of, read from a TOML file; every key is checked.
+
+    source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
+    model = "/etc/mien/bundle"              # a folder with model.tflite and card.json; Mien's own if left out
+    sinks = ["jsonl:/var/log/mien.jsonl"]
+    threads = 1                             # that the classifier uses
+    overlay = true                          # draw boxes and labels on pictures
+    loop = false                            # play files for ever
+
+    [detector]
+    scale_factor = 1.1                      # step between the sizes of faces searched: nearer 1 finds more, slower
+    min_neighbors = 5                       # hits that make a face: more means fewer false faces
+    min_face = 0.08                         # least height of a face: share of the picture's, or pixels from 1 on
+
+    [tracker]
+    min_overlap = 0.3                       # of two boxes (intersection over union) that are one face
+    forget_after = 1.0                      # seconds without the face
+
+Paths are relative to the folder that `mien` is run in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .bundle import DEFAULT_BUNDLE
+from .errors import ConfigError
+
+
+def _number(default: float, low: float, high: float) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What HaarDetector is made with."""
+
+    scale_factor: float = _number(1.1, 1.01, 2.0)
+    min_neighbors: int = _number(5, 0, 100)
+    min_face: float = _number(0.08, 0.0, 10_000.0)
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """What Tracker is made with."""
+
+    min_overlap: float = _number(0.3, 0.01, 1.0)
+    forget_after: float = _number(1.0, 0.0, 3600.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is made of."""
+
+    source: str = ""
+    model: Path = DEFAULT_BUNDLE
+    sinks: tuple[str, ...] = ("jsonl:-",)
+    threads: int = _number(1, 1, 64)
+    overlay: bool = True
+    loop: bool = False
+    detector: DetectorConfig = DetectorConfig()
+    tracker: TrackerConfig = TrackerConfig()
+
+    @classmethod
+    def read(cls, path: Path) -> Config:
+        """The configuration in a TOML file. Raises ConfigError, which names the file and the key."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"can't read the configuration {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from error
+        try:
+            return cls(**_checked(values, cls(), ""))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def override(self, **options: Any) -> Config:
+        """This configuration with those options that aren't None. Raises ConfigError if one is out of its range."""
+        given = {key: value for key, value in options.items() if value is not None}
+        for key, value in given.items():
+            _check_range(key, value, type(self).__dataclass_fields__[key].metadata)
+        return dataclasses.replace(self, **given)
+
+
+def _checked(values: Mapping[str, Any], defaults: Any, prefix: str) -> dict[str, Any]:
+    """The values of one table as the fields of `defaults`, a dataclass instance, take them."""
+    fields = {each.name: each for each in dataclasses.fields(defaults)}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        name = prefix + key
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(prefix + f for f in fields)}"
+            raise ConfigError(f"unknown key {name}: {hint}")
+        checked[key] = _converted(name, value, getattr(defaults, key))
+        _check_range(name, checked[key], fields[key].metadata)
+    return checked
+
+
+def _converted(name: str, value: Any, default: Any) -> Any:
+    """A TOML value as the type of the field's default."""
+    if isinstance(default, DetectorConfig | TrackerConfig):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name} must be a table, [{name}], not {_kind(value)}")
+        return type(default)(**_checked(value, default, f"{name}."))
+    if isinstance(default, tuple):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f'{name} must be a list of strings, such as ["jsonl:-"], not {_kind(value)}')
+        return tuple(value)
+    if isinstance(default, bool):
+        good, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, float):
+        good, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    else:  # str, Path
+        good, wanted = isinstance(value, str) and value != "", "a string that isn't empty"
+    if not good:
+        raise ConfigError(f"{name} must be {wanted}, not {_kind(value)}")
+    return type(default)(value) if not isinstance(default, Path) else Path(value)
+
+
+def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if "range" not in metadata:
+        return
+    low, high = metadata["range"]
+    if not low <= value <= high:  # not-a-number fails too
+        raise ConfigError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list of something else" if value else "an empty list"
+    return repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"

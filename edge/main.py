@@ -1,0 +1,229 @@
+"""The command `mien`: reads options and a configuration, builds the objects, runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .bundle import DEFAULT_BUNDLE, Bundle
+from .cli import make_app
+from .config import Config
+from .errors import ConfigError, SinkError
+from .files import write_text
+from .opencv import require_opencv
+
+# OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
+if TYPE_CHECKING:
+    from .evaluate import Evaluation
+    from .pipeline import Stats
+
+app = make_app("Reads facial emotion from a camera, a video or pictures.")
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--model", metavar="BUNDLE", help="Folder with model.tflite and card.json.", show_default="Mien's own"
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Threads that the classifier uses.", show_default="1")
+]
+
+
+@app.command()
+def run(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A video, a picture, a folder of pictures, v4l2:///dev/video0, or an rtsp or http address.",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sink",
+            metavar="URI",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH or window: (several are allowed).",
+            show_default="jsonl:-",
+        ),
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")] = None,
+    loop: Annotated[bool | None, typer.Option("--loop", help="Play files for ever.")] = None,
+    stats: Annotated[
+        Path | None, typer.Option("--stats", help="Write frame rate and stage timings to this JSON file.")
+    ] = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Find the faces of a SOURCE, read their emotions, log or show them.
+
+    Ctrl-C and SIGTERM end the run cleanly: outputs are whole, the exit code is 0.
+    """
+    settings = Config.read(config) if config else Config()
+    settings = settings.override(
+        source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
+    )
+    if not settings.source:
+        raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
+    if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
+        raise ConfigError(f"sink {doubled[0]} is given twice")
+    if stats and (not stats.absolute().parent.is_dir() or stats.is_dir()):
+        raise SinkError(f"can't write {stats}: it must be a file in a folder that exists")
+    result = _run(settings, max_frames)
+    if stats:
+        with _writing(stats):
+            write_text(stats, json.dumps(result.to_json(), indent=2) + "\n")
+    typer.echo(f"mien: {result}", err=True)
+
+
+def _run(settings: Config, max_frames: int | None) -> Stats:
+    require_opencv()
+    from .classifier import Classifier
+    from .detector import HaarDetector
+    from .pipeline import Pipeline
+    from .sinks import open_sink
+    from .sources import open_source
+    from .tracker import Tracker
+
+    classifier = Classifier(Bundle.load(settings.model), settings.threads)
+    detector = HaarDetector(**vars(settings.detector))
+    tracker = Tracker(**vars(settings.tracker))
+    source = open_source(settings.source, settings.loop)
+    with _signals(source.stop), source, contextlib.ExitStack() as stack:
+        sinks = [stack.enter_context(open_sink(uri, source.frame_rate)) for uri in settings.sinks]
+        return Pipeline(source, detector, tracker, classifier, sinks, settings.overlay).run(max_frames)
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` at SIGINT and SIGTERM instead of what they do otherwise."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"can't write {path}: {error.strerror}") from error
+
+
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path, typer.Option("--data", help="Labelled faces: a CSV, a folder split/class/image, .zip or .tar.gz.")
+    ],
+    model: ModelOption = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="five, seven, all or a list with commas.", show_default="the model's labels"),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "validation",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and files out.")] = False,
+    threads: ThreadsOption = None,
+) -> None:
+    """Measure a model on labelled faces: accuracy, calibration, speed."""
+    require_opencv()
+    from .classifier import Classifier
+    from .evaluate import evaluate as measure_bundle
+    from .runtime import runtime_name
+
+    settings = Config().override(model=model, threads=threads)
+    bundle = Bundle.load(settings.model)
+    classifier = Classifier(bundle, settings.threads)
+    with _progress() as progress:
+        result = measure_bundle(classifier, data, classes, split, skip_bad, progress)
+    about = {
+        "model": bundle.card.name,
+        "version": bundle.card.version,
+        "quantization": bundle.card.quantization,
+        "runtime": runtime_name(),
+        "threads": settings.threads,
+        "data": str(data),
+    }
+    if as_json:
+        typer.echo(json.dumps({**about, **result.to_json()}, indent=2))
+        return
+    _print_evaluation(about, result)
+
+
+def _print_evaluation(about: dict[str, object], result: Evaluation) -> None:
+    from .evaluate import confusion_table
+
+    metrics = result.metrics
+    for notice in result.notices:
+        typer.echo(f"mien: {notice}", err=True)
+    typer.echo(
+        f"{about['model']} {about['version']} ({about['quantization']}) on {about['runtime']}, "
+        f"{metrics.faces:,} faces of {result.split}\n"
+    )
+    rows = {
+        "accuracy": f"{metrics.accuracy:.4f}",
+        "macro-F1": f"{metrics.macro_f1:.4f}",
+        "loss": f"{metrics.loss:.4f} nats",
+        "calibration error": f"{metrics.calibration_error:.4f}",
+        "per face": f"{result.ms_per_face:.2f} ms, {about['threads']} thread{'s' if about['threads'] != 1 else ''}",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:18}{value}")
+    typer.echo("\n" + confusion_table(result.classes, metrics.confusion, list(metrics.recall.values())))
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows progress on one line of standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    try:
+        yield lambda what, done, total: typer.echo(
+            f"\r{what} {done:,}{f' of {total:,}' if total else ''} faces\x1b[K", err=True, nl=False
+        )
+    finally:
+        typer.echo("\r\x1b[K", err=True, nl=False)
+
+
+@app.command()
+def info(
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
+) -> None:
+    """Show what a model is: labels, figures, where it came from, what it is not for."""
+    bundle = Bundle.load(model or DEFAULT_BUNDLE)
+    card = bundle.card
+    if as_json:
+        typer.echo(json.dumps(card.to_json(), indent=2, ensure_ascii=False))
+        return
+    spec = card.input
+    rows = {
+        "name": f"{card.name} {card.version}",
+        "labels": ", ".join(card.labels),
+        "input": f"{spec.height}×{spec.width} gray, pixel × {spec.scale:.6g} + {spec.offset:g}",
+        "quantization": card.quantization,
+        "size": f"{len(bundle.model) / 1000:,.0f} kB",
+        "sha256": card.sha256,
+        "operators": ", ".join(f"{name} {version}" for name, version in card.operators.items()),
+        "figures": json.dumps(card.metrics, ensure_ascii=False) if card.metrics else "",
+        "training": json.dumps(card.training, ensure_ascii=False) if card.training else "",
+        "intended use": card.intended_use,
+        "limits": card.limits,
+    }
+    for name, value in rows.items():
+        if value:
+            typer.echo(f"{name:14}{value}")

@@ -1,0 +1,157 @@
+"""Cameras and network streams: always the newest frame."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import cv2
+import numpy as np
+
+from ..errors import ConfigError, SourceError
+from ..records import Frame
+from .base import Capture, Source, make_frame, nominal_rate
+
+TIMEOUT = 15.0
+"""Seconds without a frame after which a source counts as stalled; a stalled V4L2 read returns after 10."""
+
+
+class Live(Source):
+    """Reads in a thread of its own and keeps only the newest frame; frame numbers skip those that were dropped.
+
+    A frame's time is the wall clock's when it arrived.
+    """
+
+    def __init__(self, name: str, connect: Callable[[], Capture], hint: str, timeout: float = TIMEOUT) -> None:
+        """`connect` opens the capture or raises SourceError; `hint` says what to do when there is no frame."""
+        self._name, self._connect, self._hint, self._timeout = name, connect, hint, timeout
+        self._capture: Capture | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._changed = threading.Condition()
+        self._newest: tuple[int, float, np.ndarray] | None = None
+        self._end: str | None = None
+
+    def open(self) -> None:
+        capture = self._capture = self._connect()
+        if not capture.isOpened():
+            raise SourceError(f"can't open {self._name}: {self._hint}")
+        self.frame_rate = nominal_rate(capture.get(cv2.CAP_PROP_FPS))
+        # A file behind a web address has a length, and so an end that isn't a failure.
+        self._finite = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
+        self._thread = threading.Thread(target=self._read, args=(capture,), name="capture", daemon=True)
+        self._thread.start()
+        self._wait()
+
+    def close(self) -> None:
+        self._closing = True
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+            # Releasing a capture that another thread reads from crashes; the process's end will do it.
+            if self._thread.is_alive():
+                return
+            self._thread = None
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def frames(self) -> Iterator[Frame]:
+        while self._wait():
+            with self._changed:
+                newest, self._newest = self._newest, None
+            if newest is not None:
+                yield make_frame(self._name, *newest)
+
+    def _wait(self) -> bool:
+        """Whether a new frame is there; False at the source's end or when it was stopped."""
+        patience = time.monotonic() + self._timeout
+        with self._changed:
+            while self._newest is None:
+                if self._end is not None:
+                    if self._finite and not self._end:
+                        return False
+                    raise SourceError(f"{self._name} {self._end or 'stopped giving frames'}: {self._hint}")
+                if self._stopped:
+                    return False
+                if time.monotonic() > patience:
+                    raise SourceError(f"{self._name} has given no frame for {self._timeout:g} s: {self._hint}")
+                self._changed.wait(0.1)  # short, so that a stop is noticed
+        return True
+
+    def _read(self, capture: Capture) -> None:
+        index, end = 0, ""
+        while not self._closing:
+            try:
+                good, image = capture.read()
+            except cv2.error as error:
+                good, end = False, f"failed ({' '.join(str(error).split())})"
+            if good and image.ndim != 3:
+                # Seen where OpenCV takes a packed format for pixels: one long row of bytes.
+                good, end = False, f"gives frames of shape {list(image.shape)} instead of pictures"
+            if not good:
+                break
+            with self._changed:
+                self._newest = (index, time.time(), image)
+                self._changed.notify()
+            index += 1
+        with self._changed:
+            self._end = end
+            self._changed.notify()
+
+
+def open_camera(uri: str, loop: bool = False, open_capture: Callable[[str, int], Capture] = cv2.VideoCapture) -> Live:
+    """A Video4Linux camera: ``v4l2:///dev/video0?width=640&height=480&fps=30``. Raises ConfigError."""
+    parts = urlsplit(uri)
+    if parts.netloc or not parts.path.startswith("/dev/"):
+        raise ConfigError(f"{uri} names no camera: write v4l2:///dev/video0, with three slashes")
+    wishes = {}
+    known = {"width": cv2.CAP_PROP_FRAME_WIDTH, "height": cv2.CAP_PROP_FRAME_HEIGHT, "fps": cv2.CAP_PROP_FPS}
+    for key, value in parse_qsl(parts.query, keep_blank_values=True):
+        if key not in known or not value.isdecimal() or not 1 <= int(value) <= 10_000:
+            raise ConfigError(f"{uri}: {key}={value} isn't one of width=, height=, fps= with a whole number from 1")
+        wishes[known[key]] = int(value)
+
+    def connect() -> Capture:
+        _check_device(Path(parts.path))
+        capture = open_capture(parts.path, cv2.CAP_V4L2)
+        # Left to itself OpenCV may negotiate a format that it can't decode. MJPG first: over USB 2 only
+        # it reaches full frame rates beyond 640×480.
+        for code in ("MJPG", "YUYV"):
+            number = cv2.VideoWriter.fourcc(*code)
+            if capture.set(cv2.CAP_PROP_FOURCC, number) and int(capture.get(cv2.CAP_PROP_FOURCC)) == number:
+                break
+        for key, value in wishes.items():
+            capture.set(key, value)
+        return capture
+
+    return Live(f"the camera {parts.path}", connect, "is it plugged in, and does no other program use it?")
+
+
+def _check_device(device: Path) -> None:
+    if not device.exists():
+        others = ", ".join(sorted(map(str, Path("/dev").glob("video*"))))
+        raise SourceError(f"no camera at {device}: {'there are ' + others if others else 'plug one in'}")
+    if not stat.S_ISCHR(device.stat().st_mode):
+        raise SourceError(f"{device} is not a camera")
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise SourceError(f"no permission to use {device}: sudo usermod -aG video $USER, then log in again")
+
+
+def open_stream(uri: str, loop: bool = False) -> Live:
+    """A network stream at an rtsp, http or https address. Raises ConfigError."""
+    parts = urlsplit(uri)
+    if not parts.hostname:
+        raise ConfigError(f"{uri} names no host: write {parts.scheme}://host/path")
+    # Messages end up in logs: no password in them.
+    name = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000]
+
+    def connect() -> Capture:
+        return cv2.VideoCapture(uri, cv2.CAP_FFMPEG, waits)
+
+    return Live(name, connect, "is the address right, and does it play in a video player on this machine?")
