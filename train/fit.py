@@ -41,12 +41,13 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     verbose: int = 1,
-) -> Metrics:
+) -> Metrics | None:
     """Trains a network on `data` by `recipe` and leaves everything about the run in folder `out`.
 
     Afterwards `out` has model.keras (float32, the best epoch), metrics.json, history.csv, config.json,
     curves.png, confusion.png, samples.png and TensorBoard logs. Returns the metrics of the validation
-    split. The same seed on the same machine gives the same run, resumed or not. Raises ConfigError, DataError.
+    split, or None in all workers but the first. The same seed on the same machine gives the same run, resumed
+    or not. Raises ConfigError, DataError.
     """
     recipe = replace(recipe, precision=choose_precision(recipe.precision))
     folder = RunFolder(out, writes=workers.is_first)
@@ -73,7 +74,7 @@ def fit(
 
     with workers.strategy.scope():
         if folder.epochs:
-            model = keras.models.load_model(folder.last_model())
+            model = folder.load_last_model()
         else:
             model = build(recipe.arch, shape, classes)
             model.compile(
@@ -82,6 +83,7 @@ def fit(
                 metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
             )
 
+    workers.prepare(model, shape, classes)
     stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.early_stopping or recipe.epochs)
     kept: list[keras.callbacks.Callback] = [stopping]
     if recipe.schedule == "plateau":
@@ -96,40 +98,41 @@ def fit(
     stopped = 0 < recipe.early_stopping <= folder.memory.get("EarlyStopping", {}).get("wait", -1)
     if folder.epochs < recipe.epochs and not stopped:
         model.fit(
-            workers.feed(batches),
+            workers.feed(batches, recipe.batch_size),
             epochs=recipe.epochs,
             initial_epoch=folder.epochs,
             steps_per_epoch=steps,
-            validation_data=workers.feed(evaluation_batches(validation_faces, classes, spec)),
+            # every worker judges all of it, so that all stop and slow down together
+            validation_data=workers.feed(
+                evaluation_batches(validation_faces, classes, spec, recipe.batch_size), recipe.batch_size
+            ),
             callbacks=callbacks,
             shuffle=False,  # the batches are shuffled already
             verbose=verbose if workers.is_first else 0,
         )
-    return finish(data, recipe, folder, spec)
+    return finish(data, recipe, folder, spec) if workers.is_first else None
 
 
 def finish(data: Dataset, recipe: Recipe, folder: RunFolder, spec: InputSpec) -> Metrics:
     """Writes the best epoch's network in float32, its metrics and its pictures."""
     keras.config.set_dtype_policy("float32")
     model = build(recipe.arch, (spec.height, spec.width, spec.channels), len(data.classes))
-    if folder.writes:
-        model.load_weights(folder.best_weights())
+    model.load_weights(folder.best_weights())
     scores = predict(model, data.splits["validation"], spec)
     metrics = measure(scores, data.splits["validation"].labels, data.classes)
-    if folder.writes:
-        with replacing(folder.path / "model.keras") as partial:
-            model.save(partial)
-        plots.curves(folder.path / "curves.png", folder.history, folder.best_epoch)
-        title = f"Validation: accuracy {metrics.accuracy:.3f}, macro-F1 {metrics.macro_f1:.3f}"
-        plots.confusion(folder.path / "confusion.png", metrics.confusion, data.classes, title)
-        summary = {
-            "split": "validation",
-            **metrics.to_json(),
-            "best_epoch": folder.best_epoch,
-            "epochs": folder.epochs,
-            "seconds": round(sum(row["seconds"] for row in folder.history), 1),
-        }
-        write_text(folder.path / "metrics.json", json.dumps(summary, indent=1) + "\n")
+    with replacing(folder.path / "model.keras") as partial:
+        model.save(partial)
+    plots.curves(folder.path / "curves.png", folder.history, folder.best_epoch)
+    title = f"Validation: accuracy {metrics.accuracy:.3f}, macro-F1 {metrics.macro_f1:.3f}"
+    plots.confusion(folder.path / "confusion.png", metrics.confusion, data.classes, title)
+    summary = {
+        "split": "validation",
+        **metrics.to_json(),
+        "best_epoch": folder.best_epoch,
+        "epochs": folder.epochs,
+        "seconds": round(sum(row["seconds"] for row in folder.history), 1),
+    }
+    write_text(folder.path / "metrics.json", json.dumps(summary, indent=1) + "\n")
     return metrics
 
 

@@ -123,7 +123,7 @@ def fit(
         raise typer.Exit(130) from None
     except OSError as error:
         raise ConfigError(f"can't write {error.filename or out}: {error.strerror}") from error
-    if workers.is_first:
+    if metrics:
         recall = ", ".join(f"{label} {value:.3f}" for label, value in metrics.recall.items())
         print(f"validation accuracy {metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}, loss {metrics.loss:.4f}")
         print(f"recall: {recall}")

@@ -32,16 +32,18 @@ class RunFolder:
         self.history: list[dict[str, float]] = []
         self.best_epoch = -1
         self.memory: dict[str, dict[str, Any]] = {}
+        self._seeds: dict[str, list[int]] = {}
 
     def start(self, config: dict[str, Any], resume: bool) -> None:
         """Makes the folder, or takes up the run in it. Raises ConfigError if it holds the wrong thing."""
         file = self.path / "config.json"
         if not resume:
+            if not self.writes:
+                return
             if file.exists():
                 raise ConfigError(f"{self.path} already holds a run: add --resume to go on, or choose another --out")
-            if self.writes:
-                self._state.mkdir(parents=True, exist_ok=True)
-                write_text(file, json.dumps(config, indent=1) + "\n")
+            self._state.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(config, indent=1) + "\n")
             return
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
@@ -56,15 +58,22 @@ class RunFolder:
         progress = self._state / "progress.json"
         if progress.exists():
             state = json.loads(progress.read_text(encoding="utf-8"))
-            self.history, self.best_epoch, self.memory = state["history"], state["best_epoch"], state["memory"]
+            self.history, self.best_epoch = state["history"], state["best_epoch"]
+            self.memory, self._seeds = state["memory"], state["seeds"]
 
     @property
     def epochs(self) -> int:
         """Number of epochs that are done and kept."""
         return len(self.history)
 
-    def last_model(self) -> Path:
-        """The network with its optimizer after the last epoch that is done."""
+    def load_last_model(self) -> keras.Model:
+        """The network with its optimizer as it was after the last epoch that is done."""
+        model = keras.models.load_model(self._last_model())
+        for name, generator in _seed_generators(model).items():
+            generator.state.assign(self._seeds[name])  # Keras doesn't save it
+        return model
+
+    def _last_model(self) -> Path:
         return self._state / f"epoch-{self.epochs:04}.keras"
 
     def best_weights(self) -> Path:
@@ -78,16 +87,17 @@ class RunFolder:
             self.best_epoch = self.epochs
         if not self.writes:
             return
-        with replacing(self.last_model()) as partial:
+        with replacing(self._last_model()) as partial:
             model.save(partial)
         if best:
             with replacing(self.best_weights()) as partial, averaged_weights(model):
                 model.save_weights(partial)
-        state = {"history": self.history, "best_epoch": self.best_epoch, "memory": memory}
+        seeds = {name: generator.state.numpy().tolist() for name, generator in _seed_generators(model).items()}
+        state = {"history": self.history, "best_epoch": self.best_epoch, "memory": memory, "seeds": seeds}
         write_text(self._state / "progress.json", json.dumps(state, indent=1))
         write_text(self.path / "history.csv", _csv(self.history))
         for file in [*self._state.glob("epoch-*.keras"), *self._state.glob("best-*.weights.h5")]:
-            if file not in (self.last_model(), self.best_weights()):
+            if file not in (self._last_model(), self.best_weights()):
                 file.unlink()
 
 
@@ -130,6 +140,11 @@ class KeepEpochs(keras.callbacks.Callback):
             for callback in self._others
         }
         self._folder.keep(self.model, row, best, memory)
+
+
+def _seed_generators(model: keras.Model) -> dict[str, keras.random.SeedGenerator]:
+    """Layer name → the state of its random numbers, for layers such as dropout."""
+    return {layer.name: layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")}
 
 
 def _csv(rows: list[dict[str, float]]) -> str:
