@@ -23,6 +23,7 @@ from .opencv import require_opencv
 if TYPE_CHECKING:
     from .evaluate import Evaluation
     from .pipeline import Stats
+    from .sinks import Sink
 
 app = make_app("Reads facial emotion from a camera, a video or pictures.")
 
@@ -85,7 +86,39 @@ def run(
     typer.echo(f"mien: {result}", err=True)
 
 
-def _run(settings: Config, max_frames: int | None) -> Stats:
+@app.command()
+def demo(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE", help="As for `mien run`.", show_default="a moving picture made of two photographs"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path("out/demo"),
+    model: ModelOption = None,
+    max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")] = None,
+) -> None:
+    """Read faces in a film: leaves a video with the overlay, a picture and a log, and prints a table."""
+    require_opencv()
+    from .demo import Summary, write_moving_picture
+
+    film, picture, log = (out / name for name in ("demo.mp4", "demo.jpg", "demo.jsonl"))
+    settings = Config().override(source=source, model=model, sinks=(f"video:{film}", f"jsonl:{log}"))
+    Bundle.load(settings.model)  # before any work is done in vain
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)  # a log is appended to
+    if not source:
+        settings = settings.override(source=str(out / "input.avi"))
+        typer.echo(f"makes {settings.source} of two photographs", err=True)
+        write_moving_picture(Path(settings.source))
+    summary = Summary(picture)
+    typer.echo(f"reads {settings.source}", err=True)
+    stats = _run(settings, max_frames, summary)
+    typer.echo(f"\n{summary.table(stats)}\n\n{film}, {picture}, {log}")
+
+
+def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     require_opencv()
     from .classifier import Classifier
     from .detector import HaarDetector
@@ -99,7 +132,9 @@ def _run(settings: Config, max_frames: int | None) -> Stats:
     tracker = Tracker(**vars(settings.tracker))
     source = open_source(settings.source, settings.loop)
     with _signals(source.stop), source, contextlib.ExitStack() as stack:
-        sinks = [stack.enter_context(open_sink(uri, source.frame_rate)) for uri in settings.sinks]
+        sinks = [open_sink(uri, source.frame_rate) for uri in settings.sinks] + list(more_sinks)
+        for sink in sinks:
+            stack.enter_context(sink)
         return Pipeline(source, detector, tracker, classifier, sinks, settings.overlay).run(max_frames)
 
 
