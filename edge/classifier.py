@@ -36,7 +36,7 @@ class Classifier:
         shape = (1, spec.height, spec.width, spec.channels)
         if tuple(source["shape"]) != shape:
             raise BundleError(
-                f"{bundle.path}: the model's input is {list(source['shape'])}, its card says {list(shape)}"
+                f"{bundle.path}: the model's input is {source['shape'].tolist()}, its card says {list(shape)}"
             )
         if tuple(target["shape"]) != (1, len(self.labels)):
             raise BundleError(

@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "edge"))  # for `import patterns`, also from the other folders
+sys.path.insert(
+    0, str(Path(__file__).parent / "edge")
+)  # for `import patterns` and `faces`, also from the other folders
 
+from faces import scene, write_video
 from patterns import LABELS
 
 ASSETS = Path(__file__).parent / "edge" / "assets"
@@ -44,7 +47,7 @@ def write_bundle(folder: Path, kind: str = "int8", model: bytes | None = None, *
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Makes bundles in the test's folder: ``make_bundle("name", labels=[…])``."""
-    return lambda name="bundle", **options: write_bundle(tmp_path / name, **options)
+    return lambda folder="bundle", **options: write_bundle(tmp_path / folder, **options)
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +73,10 @@ def astronaut() -> np.ndarray:
     except ImportError:
         pytest.skip("scikit-image is not installed: pip install 'mien[demo]'")
     return np.ascontiguousarray(data.astronaut()[:, :, ::-1])
+
+
+@pytest.fixture(scope="session")
+def face_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 frames, 25 a second, 320×240: one drawn face moves right, from the sixth frame on a second one stands."""
+    images = [scene((20 + 4 * i, 60, 90), *([(210, 80, 70)] if i >= 5 else [])) for i in range(12)]
+    return write_video(tmp_path_factory.mktemp("videos") / "faces.avi", images)

@@ -32,6 +32,8 @@ class JsonlSink(Sink):
             self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
             if self._target != "-" and self._regular and self._is_torn():
                 os.write(self._descriptor, b"\n")
+        except FileNotFoundError as error:
+            raise SinkError(f"can't write to {self._name}: make its folder first") from error
         except OSError as error:
             raise SinkError(f"can't write to {self._name}: {error.strerror}") from error
 

@@ -47,17 +47,19 @@ def _open_path(path: Path, loop: bool) -> Source:
     from .pictures import Pictures, pictures_in
     from .video import VideoFile
 
+    if path.match("/dev/video*"):
+        return open_source(f"v4l2://{path}", loop)
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        hint = f"a camera is v4l2:///dev/video{path}" if str(path).isdecimal() else "check the path"
+        raise SourceError(f"no file or folder at {path}: {hint}") from error
     except OSError as error:
-        hint = "; a camera is v4l2:///dev/video0" if str(path).isdecimal() or str(path).startswith("/dev/") else ""
-        raise SourceError(f"can't open {path}: {error.strerror}{hint}") from error
+        raise SourceError(f"can't open {path}: {error.strerror}") from error
     if stat.S_ISDIR(mode):
         return Pictures(pictures_in(path), loop)
-    if stat.S_ISCHR(mode):
-        return open_source(f"v4l2://{path.absolute()}", loop)
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{path} is not a file, a folder or a camera")
+        raise SourceError(f"{path} is neither a file nor a folder; a camera is v4l2:///dev/video0")
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
