@@ -16,6 +16,8 @@ from mien.edge.preprocess import scale_pixels
 
 from .augment import Augmentation, RandomAffine
 
+EVALUATION_BATCH = 128
+
 
 def read_for_training(
     path: Path,
@@ -83,7 +85,9 @@ def training_batches(
     return _unsharded(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def evaluation_batches(faces: FaceSet, classes: int, spec: InputSpec, batch_size: int = 128) -> tf.data.Dataset:
+def evaluation_batches(
+    faces: FaceSet, classes: int, spec: InputSpec, batch_size: int = EVALUATION_BATCH
+) -> tf.data.Dataset:
     """All faces once, in order: float32 [b, H, W, 1] and one-hot float32 [b, classes]; the last batch may be short."""
 
     def scaled(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

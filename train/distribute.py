@@ -36,12 +36,10 @@ class Workers:
         return int(self.strategy.num_replicas_in_sync)
 
     def feed(self, dataset: tf.data.Dataset, batch_size: int) -> Any:
-        """What `fit` takes: `dataset` has this process's part of each batch of `batch_size`."""
+        """What `fit` takes: `dataset`, this process's part, in batches of `batch_size` for each of its devices."""
         if self.name != "multiworker":
             return dataset  # Keras divides each batch among the devices of one process itself
-        return self.strategy.distribute_datasets_from_function(
-            lambda _: dataset.rebatch(max(batch_size // self.replicas, 1))
-        )
+        return self.strategy.distribute_datasets_from_function(lambda _: dataset.rebatch(batch_size))
 
     def prepare(self, model: keras.Model, shape: tuple[int, int, int], classes: int) -> None:
         """Makes a compiled model train as one device alone would with the whole batch."""

@@ -22,7 +22,7 @@ from mien.edge.preprocess import scale_pixels
 
 from . import plots
 from .augment import Augmentation, RandomAffine
-from .data import evaluation_batches, training_batches
+from .data import EVALUATION_BATCH, evaluation_batches, training_batches
 from .distribute import Workers
 from .model import build
 from .recipe import Recipe
@@ -98,14 +98,13 @@ def fit(
     stopped = 0 < recipe.early_stopping <= folder.memory.get("EarlyStopping", {}).get("wait", -1)
     if folder.epochs < recipe.epochs and not stopped:
         model.fit(
-            workers.feed(batches, recipe.batch_size),
+            workers.feed(batches, recipe.batch_size // workers.replicas),
             epochs=recipe.epochs,
             initial_epoch=folder.epochs,
             steps_per_epoch=steps,
-            # every worker judges all of it, so that all stop and slow down together
-            validation_data=workers.feed(
-                evaluation_batches(validation_faces, classes, spec, recipe.batch_size), recipe.batch_size
-            ),
+            # every worker judges all of it, so that all slow down and stop together
+            validation_data=workers.feed(evaluation_batches(validation_faces, classes, spec), EVALUATION_BATCH),
+            validation_steps=-(-len(validation_faces) // EVALUATION_BATCH),
             callbacks=callbacks,
             shuffle=False,  # the batches are shuffled already
             verbose=verbose if workers.is_first else 0,

@@ -11,7 +11,6 @@ from typing import Any
 
 import cv2
 import keras
-import numpy as np
 import pytest
 
 from mien.edge.bundle import InputSpec

@@ -39,10 +39,10 @@ def test_data_names_every_bad_file(blobs: Path, tmp_path: Path) -> None:
     (tree / "train" / "happy" / "torn.png").write_bytes(b"torn")
     code, _, err = run("data", tree, "--sheet", tmp_path / "sheet.png")
     assert code == 1
-    assert "mien-train: error:" in err.replace("data: error", "mien-train: error") or "error:" in err
+    assert "error:" in err
     assert "1 bad row" in err
     assert not (tmp_path / "sheet.png").exists()
-    code, out, err = run("data", tree, "--sheet", tmp_path / "sheet.png", "--skip-bad")
+    code, _, err = run("data", tree, "--sheet", tmp_path / "sheet.png", "--skip-bad")
     assert code == 0
     assert "skipped 1 bad rows or files" in err
 
@@ -104,7 +104,6 @@ def test_bench_compares_real_with_constant_data(blobs: Path) -> None:
 
 
 def test_interrupt_loses_at_most_the_running_epoch(blobs: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mien.train.main"]
     command = [
         str(Path(sys.executable).parent / "mien-train"),
         "fit",
