@@ -31,7 +31,7 @@ test-device: ## run the tests that need no TensorFlow
 
 data: ## fetch FER2013 from Kaggle with your credentials, or say where to put it
 	$(setup) train
-	.venv/bin/mien-train fetch --out "$(DATA)" $(ARGS)
+	[ -e "$(DATA)" ] && echo "it is there" || .venv/bin/mien-train fetch --out "$(DATA)" $(ARGS)
 
 train: ## train a network on DATA=path, into runs/default (OUT=)
 	$(setup) train

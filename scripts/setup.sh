@@ -92,15 +92,10 @@ layer() {
     fi
 }
 
-if ! { [ "$(cat .venv/place 2>/dev/null)" = "$here" ] && has=$(version .venv/bin/python) &&
-    { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$has" ]; }; }; then
-    make_venv
-fi
-
 # pip's OpenCV with windows needs libraries of the system that servers and containers often lack.
 opencv=${OPENCV:-}
 if [ -z "$opencv" ]; then
-    libraries=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p)
+    libraries=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p || true)
     opencv=desktop
     for library in libGL.so.1 libgthread-2.0.so.0; do
         case $libraries in *"$library"*) ;; *) opencv=headless ;; esac
@@ -111,6 +106,12 @@ desktop) other=headless ;;
 headless) other=desktop ;;
 *) fail "OPENCV is desktop or headless, not $opencv" ;;
 esac
+
+if ! { [ "$(cat .venv/place 2>/dev/null)" = "$here" ] && has=$(version .venv/bin/python) &&
+    { [ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$has" ]; }; }; then
+    make_venv
+fi
+
 if [ -e $stamps/$other ]; then # both wheels own the folder cv2
     rm -f "$stamps/$other" "$stamps/$opencv"
     pip uninstall -y opencv-python opencv-python-headless
@@ -125,12 +126,13 @@ fi
 for name; do
     case $name in
     demo) layer demo "the photographs of the demo, with what they need" --no-compile ;; # only read, hardly imported
-    train) layer train "TensorFlow and what else training needs" ;;
+    train)
+        layer train "TensorFlow and what else training needs"
+        .venv/bin/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("tensorflow"))' ||
+            fail "TensorFlow has no wheel for $(.venv/bin/python -V): name a Python 3.11 to 3.13: make … PYTHON=python3.13"
+        ;;
     test) layer test "what the tests need" ;;
     lint) layer lint "ruff, mypy, pre-commit and uv" ;;
     *) fail "no layer $name" ;;
     esac
 done
-if [ -e $stamps/train ] && ! .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("tensorflow"))'; then
-    fail "TensorFlow has no wheel for $(.venv/bin/python -V): name a Python 3.11 to 3.13: make … PYTHON=python3.13"
-fi
