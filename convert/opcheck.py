@@ -49,7 +49,9 @@ def unsupported(found: dict[str, int]) -> list[str]:
         elif name not in HIGHEST_VERSION:
             problems.append(f"{RUNTIME} doesn't know the operator {name}")
         elif not LOWEST_VERSION[name] <= version <= HIGHEST_VERSION[name]:
-            problems.append(f"{name} has version {version}, {RUNTIME} knows up to {HIGHEST_VERSION[name]}")
+            lowest, highest = LOWEST_VERSION[name], HIGHEST_VERSION[name]
+            known = f"up to {highest}" if lowest == 1 else f"{lowest} to {highest}"
+            problems.append(f"{name} has version {version}, {RUNTIME} knows {known}")
     return problems
 
 

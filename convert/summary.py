@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -18,13 +19,15 @@ def show(outcome: Outcome, out: Path) -> None:
     """Prints a table of the conversions, the notices and where the bundle is."""
     console = Console(highlight=False, markup=False)
     first = outcome.variants[0].comparison.network
-    table = Table(title=f"{first.faces:,} validation faces", title_justify="left")
-    for heading in ("", "KiB", "accuracy", "macro-F1", "agreement", "drop", "ms a face", "gate", "tflite-runtime 2.14"):
-        table.add_column(heading, justify="left" if heading in ("", "gate", "tflite-runtime 2.14") else "right")
-    table.add_row("Keras, float32", "", f"{first.accuracy:.2%}", f"{first.macro_f1:.3f}")
+    # Short headings: the table must fit into 80 columns.
+    table = Table(title=f"{first.faces:,} validation faces", title_justify="left", box=SIMPLE)
+    for heading in ("", "KiB", "accuracy", "F1", "agreement", "drop", "ms/face", "gate", "2.14"):
+        table.add_column(heading, justify="left" if heading in ("", "gate", "2.14") else "right", no_wrap=True)
+    table.add_row("Keras", "", f"{first.accuracy:.2%}", f"{first.macro_f1:.3f}")
     for variant in outcome.variants:
         table.add_row(*_row(variant), style="bold" if variant is outcome.variants[0] else None)
     console.print(table)
+    console.print("F1: macro-F1. drop: points of accuracy. 2.14: whether tflite-runtime 2.14 takes it.", soft_wrap=True)
     for notice in outcome.notices:
         console.print(f"Note: {notice}.", soft_wrap=True)
     for shortfall in outcome.variants[0].failed:
@@ -35,7 +38,7 @@ def show(outcome: Outcome, out: Path) -> None:
 def show_check(verdict: Verdict) -> None:
     """Prints a bundle's operators beside those that tflite-runtime 2.14 knows."""
     console = Console(highlight=False, markup=False)
-    table = Table("operator", "version", "2.14 knows up to", title=verdict.name, title_justify="left")
+    table = Table("operator", "version", "2.14 knows up to", title=verdict.name, title_justify="left", box=SIMPLE)
     for name, used in verdict.operators.items():
         table.add_row(name, str(used), str(verdict.known[name] or "-"))
     console.print(table)
