@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(
-    0, str(Path(__file__).parent / "edge")
-)  # for `import patterns` and `faces`, also from the other folders
+sys.path.insert(0, str(Path(__file__).parent / "edge"))  # for patterns and faces, from anywhere
 
 from faces import scene, write_video
 from patterns import LABELS

@@ -50,7 +50,7 @@ def test_a_wrong_card_is_named(make_bundle: MakeBundle, change: dict[str, object
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no model bundle at .*none: give the folder"):
+    with pytest.raises(BundleError, match=r"no model bundle at .*none: give the folder"):
         Bundle.load(tmp_path / "none")
 
 
@@ -75,7 +75,7 @@ def test_a_damaged_model(make_bundle: MakeBundle) -> None:
     model = bytearray((path / "model.tflite").read_bytes())
     model[1000] ^= 1
     (path / "model.tflite").write_bytes(model)
-    with pytest.raises(BundleError, match="doesn't match its card .*copy the bundle again"):
+    with pytest.raises(BundleError, match=r"doesn't match its card .*copy the bundle again"):
         Bundle.load(path)
 
 

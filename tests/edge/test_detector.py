@@ -48,7 +48,7 @@ def test_a_picture_that_is_not_contiguous() -> None:
 
 
 def test_without_the_cascade(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no face cascade at .*gone.xml: install mien again"):
+    with pytest.raises(ConfigError, match=r"no face cascade at .*gone\.xml: install mien again"):
         HaarDetector(cascade=tmp_path / "gone.xml")
     (tmp_path / "bad.xml").write_text("<nothing/>")
     with pytest.raises(ConfigError, match=r"bad\.xml is not a face cascade"):

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.edge.overlay import colour_of, draw_overlay, label_text, luminance, text_colour
+from mien.edge.records import Box, Face, Reading
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def reading(box: Box, emotion: str = "happy", confidence: float = 0.87, labels: tuple[str, ...] = EMOTIONS) -> Reading:
+    rest = (1 - confidence) / (len(labels) - 1)
+    return Reading(Face(1, box), {label: confidence if label == emotion else rest for label in labels})
+
+
+def test_the_given_picture_is_left_alone() -> None:
+    image = np.full((240, 320, 3), 50, np.uint8)
+    drawn = draw_overlay(image, [reading(Box(40, 40, 100, 100))])
+    assert (image == 50).all() and drawn.shape == image.shape and (drawn != 50).any()
+    assert np.array_equal(draw_overlay(image, []), image)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_text_contrasts_with_its_plate(emotion: str) -> None:
+    plate = colour_of(emotion, EMOTIONS)
+    lights = sorted([luminance(plate), luminance(text_colour(plate))])
+    assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5  # WCAG's level AA
+
+
+def test_each_emotion_has_a_colour_of_its_own() -> None:
+    assert len({colour_of(emotion, EMOTIONS) for emotion in EMOTIONS}) == len(EMOTIONS)
+    others = ("calm", "bored", "tired")
+    assert len({colour_of(emotion, others) for emotion in others}) == len(others)
+
+
+def test_luminance_of_known_colours() -> None:
+    assert luminance((255, 255, 255)) == pytest.approx(1)
+    assert luminance((0, 0, 0)) == 0
+    assert luminance((0, 0, 255)) == pytest.approx(0.2126)
+
+
+def test_label_text() -> None:
+    assert label_text(reading(Box(0, 0, 9, 9))) == "happy 87%"
+    assert label_text(reading(Box(0, 0, 9, 9), "müde", 1.0, ("müde", "wach"))) == "mude 100%"
+    assert label_text(reading(Box(0, 0, 9, 9), "怒", 0.5, ("怒", "喜"))) == "? 50%"
+
+
+def plate_rows(drawn: np.ndarray, emotion: str) -> np.ndarray:
+    """Rows that have a run of the plate's colour at least 25 pixels long."""
+    is_plate = (drawn == colour_of(emotion, EMOTIONS)).all(axis=2)
+    return np.flatnonzero(is_plate.sum(axis=1) >= 25)
+
+
+@pytest.mark.parametrize("height, width", [(120, 160), (240, 320), (480, 640), (1080, 1920), (2160, 3840)])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_the_label_is_at_the_bottom_of_the_box_and_can_be_read(height: int, width: int, level: int) -> None:
+    box = Box(width // 4, height // 4, height // 3, height // 3)
+    drawn = draw_overlay(np.full((height, width, 3), level, np.uint8), [reading(box, "surprise", 1.0)])
+    bottom = box.y + box.height
+    plate = drawn[bottom + 2 : bottom + 8, box.x + 2 : box.x + box.width // 2]
+    share = (plate == colour_of("surprise", EMOTIONS)).all(axis=2).mean()
+    assert share > 0.3, "no plate under the box"
+    changed = np.flatnonzero((drawn != level).any(axis=(1, 2)))
+    text = changed[-1] + 1 - bottom
+    assert 14 <= text <= max(25, height * 0.08), f"a plate of {text} pixels"
+    # The text itself, black on the plate, its edges softened.
+    assert (drawn[bottom : changed[-1] + 1] < 120).all(axis=2).sum() > 80
+
+
+@pytest.mark.parametrize(
+    "box", [Box(270, 190, 60, 60), Box(-30, -30, 60, 60), Box(300, -10, 90, 300), Box(900, 900, 50, 50)]
+)
+def test_the_label_stays_within_the_picture(box: Box) -> None:
+    drawn = draw_overlay(np.full((240, 320, 3), 128, np.uint8), [reading(box, "surprise", 1.0)])
+    rows = plate_rows(drawn, "surprise")
+    is_plate = (drawn == colour_of("surprise", EMOTIONS)).all(axis=2)
+    whole = draw_overlay(np.full((240, 320, 3), 128, np.uint8), [reading(Box(100, 100, 60, 60), "surprise", 1.0)])
+    expected = (whole == colour_of("surprise", EMOTIONS)).all(axis=2)[163:].sum()
+    assert is_plate[rows[0] :].sum() >= 0.9 * expected, "the plate is cut off"
+
+
+@given(
+    st.integers(1, 80),
+    st.integers(1, 80),
+    st.lists(
+        st.builds(Box, st.integers(-200, 200), st.integers(-200, 200), st.integers(1, 200), st.integers(1, 200)),
+        max_size=3,
+    ),
+)
+@settings(deadline=None)
+def test_any_boxes_on_any_picture(height: int, width: int, boxes: list[Box]) -> None:
+    drawn = draw_overlay(np.zeros((height, width, 3), np.uint8), [reading(box) for box in boxes])
+    assert drawn.shape == (height, width, 3) and drawn.dtype == np.uint8

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from faces import scene
+
+from mien.edge.bundle import Bundle
+from mien.edge.classifier import Classifier
+from mien.edge.detector import HaarDetector
+from mien.edge.errors import SinkError
+from mien.edge.pipeline import STAGES, Pipeline
+from mien.edge.records import Box, Image, Observation
+from mien.edge.sinks.base import Sink
+from mien.edge.sources.fake import FakeSource
+from mien.edge.tracker import Tracker
+
+
+class Keeper(Sink):
+    """Keeps what it is given."""
+
+    def __init__(self, wants_picture: bool = True, done_after: int | None = None) -> None:
+        self.wants_picture, self._done_after = wants_picture, done_after
+        self.seen: list[tuple[Observation, Image | None]] = []
+
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def write(self, observation: Observation, picture: Image | None) -> None:
+        self.seen.append((observation, picture))
+        self.done = len(self.seen) == self._done_after
+
+
+class BrightestCorner:
+    """A detector that says the same two boxes of every picture that isn't black."""
+
+    def detect(self, gray: Image) -> list[Box]:
+        return [Box(-5, -5, 20, 20), Box(30, 20, 60, 60)] if gray.any() else []
+
+
+class MeanClassifier:
+    """Says bright or dark by a face's mean, and counts how often it was asked."""
+
+    labels = ("dark", "bright")
+    face_size = (8, 6)
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def scores(self, faces: Image) -> np.ndarray:
+        assert faces.shape[1:] == self.face_size and faces.dtype == np.uint8
+        self.calls.append(len(faces))
+        light = faces.mean(axis=(1, 2)) / 255
+        return np.stack([1 - light, light], axis=1).astype(np.float32)
+
+
+def levels(*values: int, **options: object) -> FakeSource:
+    return FakeSource([np.full((48, 64, 3), value, np.uint8) for value in values], **options)  # type: ignore[arg-type]
+
+
+def run(source: FakeSource, *sinks: Sink, max_frames: int | None = None, overlay: bool = True):  # type: ignore[no-untyped-def]
+    classifier = MeanClassifier()
+    with source:
+        stats = Pipeline(source, BrightestCorner(), Tracker(), classifier, sinks, overlay).run(max_frames)
+    return stats, classifier
+
+
+def test_all_faces_of_a_frame_in_one_call() -> None:
+    keeper = Keeper()
+    stats, classifier = run(levels(200, 0, 51), keeper)
+    assert classifier.calls == [2, 2], "a frame without faces needs no classifier"
+    assert (stats.frames, stats.faces) == (3, 4)
+    first, second, third = (observation for observation, _ in keeper.seen)
+    assert [reading.face.id for reading in first.readings] == [1, 2] and second.readings == ()
+    assert [reading.face.id for reading in third.readings] == [1, 2], "faces lost for one frame keep their numbers"
+    assert [reading.emotion for reading in first.readings] == ["bright", "bright"]
+    assert third.readings[0].scores == pytest.approx({"dark": 0.8, "bright": 0.2}, abs=0.01)
+
+
+def test_pictures_only_for_sinks_that_want_them() -> None:
+    wanting, other = Keeper(), Keeper(wants_picture=False)
+    stats, _ = run(levels(200), wanting, other)
+    ((observation, drawn),) = wanting.seen
+    assert drawn is not None and (drawn != observation.frame.image).any() and (observation.frame.image == 200).all()
+    assert other.seen[0][1] is None
+    assert stats.stages_ms["draw"] > 0
+
+    stats, _ = run(levels(200), Keeper(wants_picture=False))
+    assert stats.stages_ms["draw"] == 0
+
+
+def test_without_overlay_pictures_stay_as_they_came() -> None:
+    keeper = Keeper()
+    run(levels(200), keeper, overlay=False)
+    assert keeper.seen[0][1] is not None and (keeper.seen[0][1] == 200).all()
+
+
+def test_ends_after_max_frames_or_when_a_sink_is_done() -> None:
+    assert run(levels(1, 2, loop=True), Keeper(), max_frames=5)[0].frames == 5
+    assert run(levels(1, 2, loop=True), Keeper(), Keeper(done_after=3))[0].frames == 3
+    assert run(levels(), Keeper())[0].frames == 0
+
+
+def test_stop_ends_the_run_after_the_current_frame() -> None:
+    source = levels(1, loop=True)
+
+    class Stopper(Keeper):
+        def write(self, observation: Observation, picture: Image | None) -> None:
+            super().write(observation, picture)
+            if len(self.seen) == 4:
+                pipeline.stop()
+
+    with source:
+        pipeline = Pipeline(source, BrightestCorner(), Tracker(), MeanClassifier(), [Stopper()])
+        assert pipeline.run().frames == 4
+
+
+def test_faces_are_not_followed_between_unrelated_pictures() -> None:
+    keeper = Keeper()
+    run(levels(200, 200, related=False), keeper)
+    assert [[reading.face.id for reading in observation.readings] for observation, _ in keeper.seen] == [[1, 2], [3, 4]]
+
+
+def test_stats_are_plain_and_plausible() -> None:
+    stats, _ = run(levels(200, 200, 200), Keeper())
+    values = json.loads(json.dumps(stats.to_json()))
+    assert set(values) == {"frames", "seconds", "fps", "faces", "stages_ms", "peak_rss_mb"}
+    assert tuple(values["stages_ms"]) == STAGES
+    assert values["fps"] == pytest.approx(stats.frames / stats.seconds, rel=0.01)
+    assert 20 < values["peak_rss_mb"] < 4000
+    assert "3 frames" in str(stats) and "6 faces" in str(stats)
+
+
+def test_an_error_of_a_sink_ends_the_run() -> None:
+    class Failing(Keeper):
+        def write(self, observation: Observation, picture: Image | None) -> None:
+            raise SinkError("full")
+
+    with pytest.raises(SinkError, match="full"):
+        run(levels(1), Failing())
+
+
+def test_real_parts_together(bundle) -> None:  # type: ignore[no-untyped-def]
+    images = [scene((20 + 5 * i, 60, 100), (190, 80, 90)) for i in range(4)]
+    keeper = Keeper()
+    with FakeSource(images) as source:
+        Pipeline(source, HaarDetector(), Tracker(), Classifier(Bundle.load(bundle)), [keeper]).run()
+    for observation, _ in keeper.seen:
+        assert [reading.face.id for reading in observation.readings] == [1, 2]
+        for reading in observation.readings:
+            assert sum(reading.scores.values()) == pytest.approx(1, abs=1e-5)
+            assert reading.confidence == max(reading.scores.values()) == reading.scores[reading.emotion]
