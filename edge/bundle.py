@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _input_spec(value: object) -> InputSpec:
         if type(value[key]) is not int or value[key] < 1:
             raise BundleError(f"the card's 'input.{key}' is not a whole number above 0")
     for key in ("scale", "offset"):
-        if type(value[key]) not in (int, float):
+        if type(value[key]) not in (int, float) or not math.isfinite(value[key]):
             raise BundleError(f"the card's 'input.{key}' is not a number")
     if value["channels"] != 1:
         raise BundleError(f"the card's 'input.channels' is {value['channels']}; Mien feeds gray faces, so it must be 1")

@@ -39,6 +39,7 @@ def test_a_card_survives_being_written(bundle: Path) -> None:
         ({"input": {**INPUT, "height": 0}}, "'input.height' is not a whole number above 0"),
         ({"input": {**INPUT, "width": True}}, "'input.width' is not a whole number"),
         ({"input": {**INPUT, "scale": "1/255"}}, "'input.scale' is not a number"),
+        ({"input": {**INPUT, "offset": float("nan")}}, "'input.offset' is not a number"),
         ({"input": {"height": 48}}, "'input' must have the keys height, width, channels, scale, offset"),
     ],
 )
