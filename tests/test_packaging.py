@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shlex
 import shutil
@@ -223,7 +224,10 @@ def test_both_builds_of_opencv_are_never_locked_together() -> None:
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "-C", str(cwd), "--no-print-directory", *arguments], capture_output=True, text=True)
+    # Without what an outer make, such as `make test`, hands down.
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    command = ["make", "-C", str(cwd), "--no-print-directory", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 @cache
