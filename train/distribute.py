@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from mien.edge.errors import ConfigError
 
+_PATIENCE = 900.0
+"""Seconds that a worker waits for the others, which may be reading data or saving; by default it were for ever."""
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 
 
@@ -78,7 +80,8 @@ def choose_workers(name: str = "auto") -> Workers:
         return Workers(name, tf.distribute.MirroredStrategy())
     if not count:
         raise ConfigError("strategy multiworker needs the environment variable TF_CONFIG with all workers' addresses")
-    return Workers(name, tf.distribute.MultiWorkerMirroredStrategy(), (index, count))
+    patience = tf.distribute.experimental.CommunicationOptions(timeout_seconds=_PATIENCE)
+    return Workers(name, tf.distribute.MultiWorkerMirroredStrategy(communication_options=patience), (index, count))
 
 
 def _place() -> tuple[int, int]:

@@ -94,8 +94,10 @@ def fit(
 ) -> None:
     """Train a network and keep everything about the run in a folder."""
     _load_tensorflow()
+    from tensorflow.errors import DeadlineExceededError, UnavailableError
+
     from mien.edge.bundle import InputSpec
-    from mien.edge.errors import ConfigError
+    from mien.edge.errors import ConfigError, MienError
 
     from .data import read_for_training
     from .distribute import choose_workers
@@ -123,6 +125,8 @@ def fit(
         raise typer.Exit(130) from None
     except OSError as error:
         raise ConfigError(f"can't write {error.filename or out}: {error.strerror}") from error
+    except (UnavailableError, DeadlineExceededError) as error:
+        raise MienError(f"another worker is gone or silent: start all again with --resume ({error.message})") from error
     if metrics:
         recall = ", ".join(f"{label} {value:.3f}" for label, value in metrics.recall.items())
         print(f"validation accuracy {metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}, loss {metrics.loss:.4f}")
