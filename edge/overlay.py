@@ -38,7 +38,7 @@ def draw_overlay(image: Image, readings: Sequence[Reading]) -> Image:
     picture = image.copy()
     height, width = picture.shape[:2]
     text_height = max(_LEAST_TEXT, round(min(height, width) / 32))
-    line = max(1, round(min(height, width) / 240))
+    line = max(2, round(min(height, width) / 240))
     # All boxes before all labels, so that no box crosses out a neighbour's label.
     for reading in readings:
         _draw_box(picture, reading, line)
@@ -74,7 +74,7 @@ def _draw_box(picture: Image, reading: Reading, line: int) -> None:
     box, colour = reading.face.box, colour_of(reading.emotion, list(reading.scores))
     corners = (box.x, box.y), (box.x + box.width - 1, box.y + box.height - 1)
     # A rim in the text's colour keeps the box visible where the picture has the box's colour.
-    cv2.rectangle(picture, *corners, text_colour(colour), line + 2 * max(1, line // 2))
+    cv2.rectangle(picture, *corners, text_colour(colour), line + 2)
     cv2.rectangle(picture, *corners, colour, line)
 
 
