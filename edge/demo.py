@@ -55,7 +55,7 @@ class Move(NamedTuple):
 
 
 _SHOTS: tuple[tuple[float, tuple[Move, ...]], ...] = (
-    (2.4, (Move(0, View(256, 192, 384), View(290, 135, 250)),)),
+    (2.4, (Move(0, View(256, 192, 384), View(285, 125, 230)),)),
     (2.4, (Move(1, View(256, 270, 384), View(266, 222, 320)),)),
     (
         3.2,
