@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,27 @@ class Evaluation:
             "ms_per_face": round(self.ms_per_face, 3),
             "notices": list(self.notices),
         }
+
+    def to_text(self) -> str:
+        """A few figures, and the confusion matrix: a row for each true class, a column for each predicted one."""
+        m = self.metrics
+        figures = {
+            "faces": f"{m.faces:,} of {self.split}",
+            "accuracy": f"{m.accuracy:.4f}",
+            "macro-F1": f"{m.macro_f1:.4f}",
+            "loss": f"{m.loss:.4f} nats",
+            "calibration error": f"{m.calibration_error:.4f}",
+            "time per face": f"{self.ms_per_face:.2f} ms",
+        }
+        rows = [["true \\ predicted", *self.classes, "recall"]]
+        for name, counts in zip(self.classes, m.confusion, strict=True):
+            rows.append([name, *map(str, counts), f"{m.recall[name]:.3f}"])
+        first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))])
+            for row in rows
+        ]
+        return "\n".join([*(f"{name:18}{value}" for name, value in figures.items()), "", *table])
 
 
 def evaluate(
@@ -85,20 +106,3 @@ def evaluate(
     numbers = np.array([labels.index(name) for name in dataset.classes], np.int64)[faces.labels]
     metrics = measure(scores, numbers, labels)
     return Evaluation(metrics, labels, split, 1000 * seconds / len(faces), dataset.notices)
-
-
-def confusion_table(classes: Sequence[str], confusion: Sequence[Sequence[int]], recall: Sequence[float]) -> str:
-    """The confusion matrix as plain text: a row for each true class, a column for each predicted one."""
-    header = ["true \\ predicted", *classes, "recall"]
-    body = [
-        [name, *(str(count) for count in row), f"{share:.3f}"]
-        for name, row, share in zip(classes, confusion, recall, strict=True)
-    ]
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in [header, *body]
-    ]
-    return "\n".join(lines)

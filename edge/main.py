@@ -21,7 +21,6 @@ from .opencv import require_opencv
 
 # OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
     from .pipeline import Stats
     from .sinks import Sink
 
@@ -195,29 +194,10 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**about, **result.to_json()}, indent=2))
         return
-    _print_evaluation(about, result)
-
-
-def _print_evaluation(about: dict[str, object], result: Evaluation) -> None:
-    from .evaluate import confusion_table
-
-    metrics = result.metrics
     for notice in result.notices:
         typer.echo(f"mien: {notice}", err=True)
-    typer.echo(
-        f"{about['model']} {about['version']} ({about['quantization']}) on {about['runtime']}, "
-        f"{metrics.faces:,} faces of {result.split}\n"
-    )
-    rows = {
-        "accuracy": f"{metrics.accuracy:.4f}",
-        "macro-F1": f"{metrics.macro_f1:.4f}",
-        "loss": f"{metrics.loss:.4f} nats",
-        "calibration error": f"{metrics.calibration_error:.4f}",
-        "per face": f"{result.ms_per_face:.2f} ms, {about['threads']} thread{'s' if about['threads'] != 1 else ''}",
-    }
-    for name, value in rows.items():
-        typer.echo(f"{name:18}{value}")
-    typer.echo("\n" + confusion_table(result.classes, metrics.confusion, list(metrics.recall.values())))
+    typer.echo(f"{bundle.card.name} {bundle.card.version} ({bundle.card.quantization}) on {about['runtime']}")
+    typer.echo(result.to_text())
 
 
 @contextlib.contextmanager

@@ -245,7 +245,7 @@ class TestEvaluate:
     def test_as_a_table(self, bundle: Path, data: Path) -> None:
         result = invoke("evaluate", "--model", bundle, "--data", data)
         assert result.exit_code == 0 and "\x1b" not in result.output
-        assert "100 faces of validation" in result.stdout and "macro-F1" in result.stdout
+        assert "100 of validation" in result.stdout and "macro-F1" in result.stdout
         row = next(line for line in result.stdout.splitlines() if line.startswith("happy"))
         assert sum(map(int, row.split()[1:-1])) == 20
 
