@@ -53,9 +53,9 @@ def mood_faces(path: Path, train: int, validation: int) -> Path:
 def test_train_convert_run(tmp_path: Path, face_video: Path) -> None:
     data = mood_faces(tmp_path / "faces", train=120, validation=20)
     recipe = tmp_path / "quick.toml"
-    recipe.write_text(
-        'arch = "compact"\nepochs = 1\nbatch_size = 4\nlearning_rate = 0.002\n[augmentation]\nrotation = 5\nshift = 0.05\nzoom = 0.05\n'
-    )
+    settings = ["epochs = 1", "batch_size = 4", "learning_rate = 0.002"]
+    moves = ["rotation = 5", "shift = 0.05", "zoom = 0.05"]
+    recipe.write_text("\n".join(['arch = "compact"', *settings, "[augmentation]", *moves]))
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     result = CliRunner().invoke(train, ["fit", "--data", str(data), "--out", str(run), "--recipe", str(recipe)])
     assert result.exit_code == 0, result.output

@@ -73,16 +73,14 @@ def fit(
         _sample_sheet(out / "samples.png", train_faces, recipe.augmentation, seed)
 
     with workers.strategy.scope():
+        model = build(recipe.arch, shape, classes)
+        model.compile(
+            make_optimizer(recipe, steps),
+            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
         if folder.epochs:
-            model = folder.load_last_model()
-        else:
-            model = build(recipe.arch, shape, classes)
-            model.compile(
-                make_optimizer(recipe, steps),
-                keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-            )
-
+            folder.restore(model)
     workers.prepare(model, shape, classes)
     stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.early_stopping or recipe.epochs)
     kept: list[keras.callbacks.Callback] = [stopping]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -219,7 +219,7 @@ def _print_notices(dataset: Dataset) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[object]:
+def _reading(path: Path) -> Iterator[Callable[[int], None]]:
     """Shows how many faces were read, where standard error is a terminal."""
     from rich.console import Console
 

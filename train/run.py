@@ -32,7 +32,7 @@ class RunFolder:
         self.history: list[dict[str, float]] = []
         self.best_epoch = -1
         self.memory: dict[str, dict[str, Any]] = {}
-        self._seeds: dict[str, list[int]] = {}
+        self._seeds: list[list[int]] = []
 
     def start(self, config: dict[str, Any], resume: bool) -> None:
         """Makes the folder, or takes up the run in it. Raises ConfigError if it holds the wrong thing."""
@@ -66,12 +66,19 @@ class RunFolder:
         """Number of epochs that are done and kept."""
         return len(self.history)
 
-    def load_last_model(self) -> keras.Model:
-        """The network with its optimizer as it was after the last epoch that is done."""
-        model = keras.models.load_model(self._last_model())
-        for name, generator in _seed_generators(model).items():
-            generator.state.assign(self._seeds[name])  # Keras doesn't save it
-        return model
+    def restore(self, model: keras.Model) -> None:
+        """Puts a new, compiled model into the state after the last epoch that is done, its optimizer included.
+
+        The saved model itself won't do: Keras doesn't save which weights an optimizer leaves undecayed,
+        nor the state of dropout's random numbers.
+        """
+        saved = keras.models.load_model(self._last_model())
+        model.set_weights(saved.get_weights())
+        model.optimizer.build(model.trainable_variables)
+        for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
+            variable.assign(keras.ops.convert_to_numpy(value))
+        for generator, state in zip(_seed_generators(model), self._seeds, strict=True):
+            generator.state.assign(state)
 
     def _last_model(self) -> Path:
         return self._state / f"epoch-{self.epochs:04}.keras"
@@ -92,7 +99,7 @@ class RunFolder:
         if best:
             with replacing(self.best_weights()) as partial, averaged_weights(model):
                 model.save_weights(partial)
-        seeds = {name: generator.state.numpy().tolist() for name, generator in _seed_generators(model).items()}
+        seeds = [generator.state.numpy().tolist() for generator in _seed_generators(model)]
         state = {"history": self.history, "best_epoch": self.best_epoch, "memory": memory, "seeds": seeds}
         write_text(self._state / "progress.json", json.dumps(state, indent=1))
         write_text(self.path / "history.csv", _csv(self.history))
@@ -142,9 +149,9 @@ class KeepEpochs(keras.callbacks.Callback):
         self._folder.keep(self.model, row, best, memory)
 
 
-def _seed_generators(model: keras.Model) -> dict[str, keras.random.SeedGenerator]:
-    """Layer name → the state of its random numbers, for layers such as dropout."""
-    return {layer.name: layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")}
+def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    """The random numbers of layers such as dropout, in the layers' order."""
+    return [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

@@ -57,7 +57,7 @@ def test_a_run_leaves_everything(train: Train, dataset: Dataset, recipe: Recipe,
     assert len(rows) == 6
     assert saved["best_epoch"] == min(rows, key=lambda row: row["val_loss"])["epoch"]
     config = json.loads((out / "config.json").read_text())
-    assert config["recipe"]["learning_rate"] == 0.003
+    assert config["recipe"]["batch_size"] == 4
     assert config["recipe"]["augmentation"]["rotation"] == 0
     assert config["seed"] == 7
     assert config["classes"] == list(dataset.classes)
