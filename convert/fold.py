@@ -77,8 +77,9 @@ def _move(source: Any, norm: Any) -> None:
     """Turns a·ReLU(x) + b into sign(a)·ReLU(|a|·x) + b; leaves a layer without gamma or beta as it is."""
     if not (norm.scale and norm.center):
         return
-    scale = np.asarray(norm.gamma) / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
-    shift = np.asarray(norm.beta) - np.asarray(norm.moving_mean) * scale
+    gamma, beta, mean, variance = norm.get_weights()
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    shift = beta - mean * scale
     size = np.where(scale == 0, 1, np.abs(scale))  # a unit of scale 0 gives its shift alone
     source.set_weights([weights * size for weights in source.get_weights()])
     one = np.float32(1) - np.float32(norm.epsilon)

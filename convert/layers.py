@@ -68,8 +68,8 @@ def _layer_names(tensor: str, known: set[str]) -> str:
     found: dict[str, None] = {}
     for path in tensor.split(";"):
         for part in path.split("/"):
-            # The exporter numbers scopes once more: conv2d_1 becomes conv2d_1_2.
-            name = next((name for name in (part, part.rpartition("_")[0]) if name in known), None)
+            # TensorFlow numbers scopes once more: conv2d becomes conv2d_1, and conv2d_1 becomes conv2d_1_2.
+            name = next((name for name in (part.rpartition("_")[0], part) if name in known), None)
             if name:
                 found[name] = None
     return ", ".join(found) or "the output"

@@ -8,6 +8,7 @@ import math
 import os
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,13 @@ def keras_scores(network: keras.Model, faces: Image, spec: InputSpec) -> np.ndar
     table = pixel_table(spec.scale, spec.offset)
     batches = [table[faces[i : i + 256]][..., np.newaxis] for i in range(0, len(faces), 256)]
     return np.concatenate([network.predict_on_batch(batch) for batch in batches])
+
+
+def require_tensorflow() -> None:
+    """Raises RuntimeMissing where TensorFlow isn't installed; much faster than importing it."""
+    for package in ("tensorflow", "keras"):
+        if find_spec(package) is None:
+            raise RuntimeMissing(f"conversion needs {package}: pip install 'mien[train]'")
 
 
 def import_keras() -> Any:

@@ -30,6 +30,7 @@ p.soft, td.soft, .soft { color: var(--soft); } .good { color: var(--good); } .ba
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th, tr.chosen td { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
+td:first-child { white-space: nowrap; } .runtime { min-width: 20rem; }
 table.confusion td { text-align: right; background: color-mix(in srgb, var(--fill) var(--share), var(--ground)); }
 .bar { width: 14rem; } .bar i { display: block; height: .6rem; margin: .2rem 0; min-width: 1px; }
 .bar i { background: var(--fill); }
@@ -111,7 +112,8 @@ def _variants(variants: Sequence[Variant], runtime: str) -> str:
                     f"{100 * figures.accuracy_drop:+.2f}",
                     f"{figures.latency_ms:.2f}",
                     gate,
-                    f"{escape(variant.old_runtime)}<br><span class='soft'>{_operators(variant)}</span>",
+                    f'<div class="runtime">{escape(variant.old_runtime)}<br>'
+                    f'<span class="soft">{_operators(variant)}</span></div>',
                 ),
                 numbers,
                 "chosen" if variant is variants[0] else "",

@@ -30,11 +30,11 @@ class Steps:
         )
 
     def __enter__(self) -> Steps:
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._progress.tasks:  # without a step it would print an empty line
+            self._progress.stop()
         if self._file:
             self._file.close()
 
@@ -42,6 +42,7 @@ class Steps:
     def step(self, text: str, total: int = 1) -> Iterator[Callable[[int], None]]:
         """A step of `total` parts; yields what to call with the number of parts done since the last call."""
         task = self._progress.add_task(text, total=total)
+        self._progress.start()
         yield lambda count: self._progress.advance(task, count)
         self._progress.update(task, completed=total)
 

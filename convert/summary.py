@@ -20,7 +20,7 @@ def show(outcome: Outcome, out: Path) -> None:
     console = Console(highlight=False, markup=False)
     first = outcome.variants[0].comparison.network
     # Short headings: the table must fit into 80 columns.
-    table = Table(title=f"{first.faces:,} validation faces", title_justify="left", box=SIMPLE)
+    table = Table(title=f"{first.faces:,} validation faces", title_justify="left", box=SIMPLE, collapse_padding=True)
     for heading in ("", "KiB", "accuracy", "F1", "agreement", "drop", "ms/face", "gate", "2.14"):
         table.add_column(heading, justify="left" if heading in ("", "gate", "2.14") else "right", no_wrap=True)
     table.add_row("Keras", "", f"{first.accuracy:.2%}", f"{first.macro_f1:.3f}")
@@ -38,7 +38,15 @@ def show(outcome: Outcome, out: Path) -> None:
 def show_check(verdict: Verdict) -> None:
     """Prints a bundle's operators beside those that tflite-runtime 2.14 knows."""
     console = Console(highlight=False, markup=False)
-    table = Table("operator", "version", "2.14 knows up to", title=verdict.name, title_justify="left", box=SIMPLE)
+    table = Table(
+        "operator",
+        "version",
+        "2.14 knows up to",
+        title=verdict.name,
+        title_justify="left",
+        box=SIMPLE,
+        collapse_padding=True,
+    )
     for name, used in verdict.operators.items():
         table.add_row(name, str(used), str(verdict.known[name] or "-"))
     console.print(table)

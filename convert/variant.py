@@ -93,8 +93,9 @@ def trial_shortfalls(trial: Trial, labels: np.ndarray, allowed: Tolerances) -> l
     if trial.error:
         return [f"{trial.runtime} doesn't run it: {trial.error}"]
     agreement = float((np.array(trial.labels) == labels).mean())
-    if agreement < allowed.agreement:
-        return [f"{trial.runtime} gives {agreement:.0%} of the labels that the runtime here gives"]
+    if agreement < allowed.runtimes:
+        needed = f"{allowed.runtimes:.0%} must be"
+        return [f"{trial.runtime} gives {agreement:.0%} of the labels that the runtime here gives where {needed}"]
     return []
 
 

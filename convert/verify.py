@@ -24,6 +24,8 @@ class Tolerances:
     accuracy_drop: float = 0.005
     agreement: float = 0.98
     """Share of faces that both give the same label, at least."""
+    runtimes: float = 0.95
+    """The same between two runtimes of one model. They round differently; one that calculates wrongly is far below."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from .card import card_metrics, limits
 from .fold import fold_norms
 from .folder import REPORT_FILE, check_target, write_folder
 from .layers import LayerError, layer_errors
-from .network import Settings, import_keras, keras_scores, load_network, read_settings
+from .network import Settings, import_keras, keras_scores, load_network, read_settings, require_tensorflow
 from .old_runtime import VARIABLE, old_python
 from .quantize import IO, QUANTIZATIONS, Quantization, representative_faces
 from .quiet import quiet
@@ -72,6 +72,7 @@ def convert_model(request: Request, steps: Steps, silent: bool = True) -> Outcom
 
     Unless `silent`, what TensorFlow prints is let through.
     """
+    require_tensorflow()
     check_target(request.out)
     settings, python = read_settings(request.model, request.classes), old_python()
     with steps.step("Reading the data set"):

@@ -335,6 +335,15 @@ def test_a_network_whose_scores_are_no_probabilities(
     assert not (tmp_path / "b").exists()
 
 
+def test_a_machine_without_tensorflow(
+    trained: Trained, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.convert.network.find_spec", lambda name: None)
+    done = command(*run_arguments(trained, tmp_path / "b"))
+    assert done.exit_code == 1
+    assert done.stderr == "mien-convert: error: conversion needs tensorflow: pip install 'mien[train]'\n"
+
+
 def test_the_target_is_checked_before_anything_else(trained: Trained, tmp_path: Path, command: Command) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
     done = command(*run_arguments(Trained(tmp_path / "missing.keras", tmp_path), tmp_path))
