@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 
 from .classifier import Classifier
-from .dataset import read_dataset
+from .corrupt import KINDS, SEVERITIES, corrupt
+from .dataset import FaceSet, read_dataset
 from .errors import DataError
 from .metrics import Metrics, measure
 
 _STEP = 64
 """Faces between two calls of `progress`."""
+
+Progress = Callable[[str, int, int], None]
+"""Is told (what is done, how often so far, how often in all; 0 while that isn't known)."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,28 @@ class Evaluation:
     """Wall-clock milliseconds from 8-bit face to probabilities, mean."""
     notices: tuple[str, ...]
     """What was left out of the data set, or made up for it."""
+    corrupted: dict[str, tuple[float, ...]] | None = None
+    """Corruption → accuracy at severities 1 to 5; None if that wasn't asked for."""
+
+    @property
+    def relative_accuracy(self) -> float:
+        """Mean accuracy over all corruptions and severities as a share of the accuracy on clean faces."""
+        accuracies = [value for row in (self.corrupted or {}).values() for value in row]
+        return float(np.mean(accuracies)) / self.metrics.accuracy if accuracies and self.metrics.accuracy else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
+        values = {
             "split": self.split,
             "classes": list(self.classes),
             **self.metrics.to_json(),
             "ms_per_face": round(self.ms_per_face, 3),
             "notices": list(self.notices),
         }
+        if self.corrupted is not None:
+            values["corrupted"] = {kind: [round(value, 5) for value in row] for kind, row in self.corrupted.items()}
+            values["relative_accuracy"] = round(self.relative_accuracy, 5)
+        return values
 
     def to_text(self) -> str:
         """A few figures, and the confusion matrix: a row for each true class, a column for each predicted one."""
@@ -56,12 +72,23 @@ class Evaluation:
         rows = [["true \\ predicted", *self.classes, "recall"]]
         for name, counts in zip(self.classes, m.confusion, strict=True):
             rows.append([name, *map(str, counts), f"{m.recall[name]:.3f}"])
-        first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))])
-            for row in rows
-        ]
-        return "\n".join([*(f"{name:18}{value}" for name, value in figures.items()), "", *table])
+        lines = [*(f"{name:18}{value}" for name, value in figures.items()), "", *_table(rows)]
+        if self.corrupted is not None:
+            rows = [["accuracy, corrupted", *(f"severity {severity}" for severity in SEVERITIES), "of clean"]]
+            for kind, values in self.corrupted.items():
+                share = float(np.mean(values)) / m.accuracy if m.accuracy else 0.0
+                rows.append([kind, *(f"{value:.3f}" for value in values), f"{share:.3f}"])
+            lines += ["", *_table(rows), "", f"mean accuracy on corrupted faces: {self.relative_accuracy:.3f} of clean"]
+        return "\n".join(lines)
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Lines: the first column to the left, the others to the right."""
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], others, strict=True))])
+        for row in rows
+    ]
 
 
 def evaluate(
@@ -70,11 +97,12 @@ def evaluate(
     classes: str | None = None,
     split: str = "validation",
     skip_bad: bool = False,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Progress = lambda what, done, total: None,
+    corruptions: bool = False,
 ) -> Evaluation:
     """Reads `data` and classifies one split of it; `classes` as read_dataset's, the bundle's labels if None.
 
-    `progress` is told (what, done, total), total 0 while it isn't known. Raises DataError.
+    With `corruptions` it does so again for each corruption and severity of mien.edge.corrupt. Raises DataError.
     """
     labels = classifier.labels
     height, width = classifier.face_size
@@ -94,7 +122,16 @@ def evaluate(
     if split not in dataset.splits:
         raise DataError(f"{data} has no split {split!r}: it has {', '.join(dataset.splits)}")
     faces = dataset.splits[split]
-    scores = np.empty((len(faces), len(labels)), np.float32)
+    numbers = np.array([labels.index(name) for name in dataset.classes], np.int64)[faces.labels]
+    scores, seconds = _classify(classifier, faces, progress)
+    corrupted = _corrupted(classifier, faces, numbers, progress) if corruptions else None
+    metrics = measure(scores, numbers, labels)
+    return Evaluation(metrics, labels, split, 1000 * seconds / len(faces), dataset.notices, corrupted)
+
+
+def _classify(classifier: Classifier, faces: FaceSet, progress: Progress) -> tuple[np.ndarray, float]:
+    """Probabilities float32 [N, labels], and the seconds that they took."""
+    scores = np.empty((len(faces), len(classifier.labels)), np.float32)
     seconds = 0.0
     for start in range(0, len(faces), _STEP):
         rows = np.arange(start, min(start + _STEP, len(faces)))
@@ -103,6 +140,20 @@ def evaluate(
         scores[rows] = classifier.scores(images)
         seconds += time.perf_counter() - begun
         progress("classified", int(rows[-1]) + 1, len(faces))
-    numbers = np.array([labels.index(name) for name in dataset.classes], np.int64)[faces.labels]
-    metrics = measure(scores, numbers, labels)
-    return Evaluation(metrics, labels, split, 1000 * seconds / len(faces), dataset.notices)
+    return scores, seconds
+
+
+def _corrupted(
+    classifier: Classifier, faces: FaceSet, numbers: np.ndarray, progress: Progress
+) -> dict[str, tuple[float, ...]]:
+    """Corruption → accuracy at each severity; `numbers` (int [N]) are the true labels."""
+    hits = np.zeros((len(KINDS), len(SEVERITIES)))
+    for start in range(0, len(faces), _STEP):  # in parts, so that a set larger than memory is never in memory
+        rows = np.arange(start, min(start + _STEP, len(faces)))
+        images = faces.take(rows)
+        for i, kind in enumerate(KINDS):
+            for j, severity in enumerate(SEVERITIES):
+                predicted = classifier.scores(corrupt(images, kind, severity, seed=start)).argmax(axis=1)
+                hits[i, j] += (predicted == numbers[rows]).sum()
+        progress("corrupted and classified", int(rows[-1]) + 1, len(faces))
+    return {kind: tuple((hits[i] / len(faces)).tolist()) for i, kind in enumerate(KINDS)}

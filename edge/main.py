@@ -170,9 +170,12 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "validation",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and files out.")] = False,
+    corruptions: Annotated[
+        bool, typer.Option("--corrupt", help="Also on faces moved, turned, dark, blurred, noisy, hidden, far away.")
+    ] = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """Measure a model on labelled faces: accuracy, calibration, speed."""
+    """Measure a model on labelled faces: accuracy, calibration, speed, robustness."""
     require_opencv()
     from .classifier import Classifier
     from .evaluate import evaluate as measure_bundle
@@ -182,7 +185,7 @@ def evaluate(
     bundle = Bundle.load(settings.model)
     classifier = Classifier(bundle, settings.threads)
     with _progress() as progress:
-        result = measure_bundle(classifier, data, classes, split, skip_bad, progress)
+        result = measure_bundle(classifier, data, classes, split, skip_bad, progress, corruptions)
     about = {
         "model": bundle.card.name,
         "version": bundle.card.version,

@@ -254,6 +254,14 @@ class TestEvaluate:
         turned = invoke("evaluate", "--model", bundle, "--data", data, "--json", "--classes", ",".join(LABELS[::-1]))
         assert json.loads(straight.stdout)["confusion"] == json.loads(turned.stdout)["confusion"]
 
+    def test_corruptions(self, bundle: Path, data: Path) -> None:
+        result = invoke("evaluate", "--model", bundle, "--data", data, "--json", "--corrupt")
+        values = json.loads(result.stdout)
+        assert len(values["corrupted"]) == 12
+        assert all(len(row) == 5 for row in values["corrupted"].values())
+        mean = sum(sum(row) for row in values["corrupted"].values()) / 60
+        assert values["relative_accuracy"] == pytest.approx(mean / values["accuracy"], abs=1e-3)
+
     def test_a_class_that_the_model_does_not_know(self, bundle: Path, data: Path) -> None:
         message = fails(invoke("evaluate", "--model", bundle, "--data", data, "--classes", "happy,sad,fear"))
         assert "the model doesn't know the class 'fear'" in message
