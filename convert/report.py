@@ -30,7 +30,7 @@ p.soft, td.soft, .soft { color: var(--soft); } .good { color: var(--good); } .ba
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th, tr.chosen td { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
-td:first-child { white-space: nowrap; } .runtime { min-width: 20rem; }
+td:first-child { white-space: nowrap; }
 table.confusion td { text-align: right; background: color-mix(in srgb, var(--fill) var(--share), var(--ground)); }
 .bar { width: 14rem; } .bar i { display: block; height: .6rem; margin: .2rem 0; min-width: 1px; }
 .bar i { background: var(--fill); }
@@ -112,8 +112,7 @@ def _variants(variants: Sequence[Variant], runtime: str) -> str:
                     f"{100 * figures.accuracy_drop:+.2f}",
                     f"{figures.latency_ms:.2f}",
                     gate,
-                    f'<div class="runtime">{escape(variant.old_runtime)}<br>'
-                    f'<span class="soft">{_operators(variant)}</span></div>',
+                    "yes" if variant.old_runtime.startswith("yes") else '<span class="bad">no</span>',
                 ),
                 numbers,
                 "chosen" if variant is variants[0] else "",
@@ -123,11 +122,14 @@ def _variants(variants: Sequence[Variant], runtime: str) -> str:
         f"<h2>All conversions</h2>{_table(head, rows, numbers)}<p class='soft'>ms a face: median over the validation "
         f"faces, one at a time, one thread, {escape(runtime)}, on the machine that converted. A Raspberry Pi is "
         "slower, and the order may differ there.</p>"
+        "<h2>Operators and their versions</h2>"
+        + _table(("model", "operators", "in tflite-runtime 2.14"), [_row(_operators(v), ()) for v in variants], ())
     )
 
 
-def _operators(variant: Variant) -> str:
-    return escape(", ".join(f"{name} v{version}" for name, version in variant.card.operators.items()))
+def _operators(variant: Variant) -> tuple[str, str, str]:
+    found = ", ".join(f"{name} v{version}" for name, version in variant.card.operators.items())
+    return variant.card.quantization, escape(found), escape(variant.old_runtime)
 
 
 def _recalls(network: Metrics, model: Metrics, quantized: str) -> str:
