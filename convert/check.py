@@ -10,12 +10,12 @@ import numpy as np
 
 from mien.edge.bundle import Bundle
 from mien.edge.classifier import Classifier
+from mien.edge.quiet import quiet
 from mien.edge.runtime import runtime_name
 
 from .old_runtime import old_python, try_model
 from .opcheck import operators, unsupported
 from .operators_2_14 import HIGHEST_VERSION
-from .quiet import quiet
 from .variant import old_runtime_verdict
 
 _NOISE_FACES = 64

@@ -11,6 +11,7 @@ import numpy as np
 from mien.edge.bundle import CARD_FILE, MODEL_FILE, Card
 from mien.edge.dataset import Dataset, FaceSet, read_dataset
 from mien.edge.errors import ConfigError, DataError, GateError
+from mien.edge.quiet import quiet
 from mien.edge.records import Image
 from mien.edge.runtime import runtime_name
 
@@ -22,7 +23,6 @@ from .layers import LayerError, layer_errors
 from .network import Settings, import_keras, keras_scores, load_network, read_settings, require_tensorflow
 from .old_runtime import VARIABLE, old_python
 from .quantize import IO, QUANTIZATIONS, Quantization, representative_faces
-from .quiet import quiet
 from .steps import Steps
 from .variant import Variant, Workbench
 from .verify import Tolerances

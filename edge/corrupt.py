@@ -100,7 +100,9 @@ def _noise(face: Image, sigma: float, rng: np.random.Generator) -> np.ndarray:
 
 def _jpeg(face: Image, quality: float, rng: np.random.Generator) -> np.ndarray:
     _, data = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None  # it was just encoded
+    return decoded
 
 
 def _far(face: Image, share: float, rng: np.random.Generator) -> np.ndarray:

@@ -29,6 +29,13 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="CSV, folder, .zip or .tar.gz of labelled faces.", show_default=False)
 ]
 ClassesOption = Annotated[str, typer.Option(help="five, seven, all (those of a folder), or names with commas between.")]
+ArchOption = Annotated[str | None, typer.Option(help="Network: compact or reference.", show_default="the recipe's")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How to train: compact, reference, or a TOML file.", show_default="the network's own, or compact"
+    ),
+]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows and files instead of stopping.")]
 
 
@@ -81,8 +88,8 @@ def data(
 def fit(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for the run; made if missing.", show_default=False)],
-    arch: Annotated[str | None, typer.Option(help="Network: reference or compact; the recipe's by default.")] = None,
-    recipe: Annotated[str, typer.Option(help="A bundled recipe's name, or a TOML file.")] = "reference",
+    arch: ArchOption = None,
+    recipe: RecipeOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; the recipe's by default.")] = None,
     classes: ClassesOption = "five",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine: same run.")] = 0,
@@ -148,7 +155,7 @@ def fetch(
 def bench(
     data: DataOption,
     arch: Annotated[str | None, typer.Option(help="Network; the recipe's by default.")] = None,
-    recipe: Annotated[str, typer.Option(help="A bundled recipe's name, or a TOML file.")] = "reference",
+    recipe: RecipeOption = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps a repeat.")] = 25,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats with real and constant data in turn.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -198,18 +205,21 @@ def _load_tensorflow() -> None:
         raise RuntimeMissing(f"training needs TensorFlow ({error}): pip install 'mien[train]'") from error
 
 
-def _recipe(name: str, arch: str | None, epochs: int | None = None) -> Recipe:
-    """The recipe of that name or file with what the command line overrides."""
+def _recipe(name: str | None, arch: str | None, epochs: int | None = None) -> Recipe:
+    """The recipe of that name or file, by default the network's own, with what the command line overrides."""
     from mien.edge.errors import ConfigError
 
     from .model import ARCHITECTURES
-    from .recipe import check_recipe, find_recipe, load_recipe
+    from .recipe import DEFAULT_RECIPE, check_recipe, find_recipe, load_recipe
 
+    if arch is not None and arch not in ARCHITECTURES:
+        raise ConfigError(f"unknown architecture {arch!r}: choose one of {', '.join(ARCHITECTURES)}")
+    name = name or arch or DEFAULT_RECIPE
     recipe = load_recipe(find_recipe(name))
+    if recipe.arch not in ARCHITECTURES:
+        raise ConfigError(f"{name}: unknown architecture {recipe.arch!r}: choose one of {', '.join(ARCHITECTURES)}")
     recipe = replace(recipe, arch=arch or recipe.arch, epochs=epochs or recipe.epochs)
     check_recipe(recipe, name)
-    if recipe.arch not in ARCHITECTURES:
-        raise ConfigError(f"unknown architecture {recipe.arch!r}: choose one of {', '.join(ARCHITECTURES)}")
     return recipe
 
 

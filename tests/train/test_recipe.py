@@ -19,6 +19,11 @@ def test_reference_recipe_is_the_reference_system() -> None:
     assert recipe.augmentation == Augmentation(rotation=30, shear=0.3, zoom=0.3, shift=0.4, flip=True)
 
 
+def test_every_network_has_a_recipe_of_its_own() -> None:
+    for arch in ARCHITECTURES:
+        assert load_recipe(find_recipe(arch)).arch == arch
+
+
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
 def test_bundled_recipes_load(file: Path) -> None:
     assert load_recipe(file).arch in ARCHITECTURES
