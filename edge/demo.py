@@ -22,7 +22,7 @@ from .sources.pictures import read_picture
 
 WIDTH, HEIGHT = 640, 480
 """Of the moving picture, pixels."""
-FRAME_RATE = 25
+FRAME_RATE = 20
 """Of the moving picture, frames a second."""
 
 # Made by United States government bodies, so in the public domain.
@@ -55,10 +55,10 @@ class Move(NamedTuple):
 
 
 _SHOTS: tuple[tuple[float, tuple[Move, ...]], ...] = (
-    (2.4, (Move(0, View(256, 192, 384), View(285, 125, 230)),)),
-    (2.4, (Move(1, View(256, 270, 384), View(266, 222, 320)),)),
+    (2.0, (Move(0, View(256, 192, 384), View(285, 125, 230)),)),
+    (2.0, (Move(1, View(256, 270, 384), View(266, 222, 320)),)),
     (
-        3.2,
+        2.5,
         (
             Move(0, View(215, 200, 400), View(226, 150, 290), 0, WIDTH // 2),
             Move(1, View(256, 300, 600), View(266, 250, 480), WIDTH // 2, WIDTH // 2),
