@@ -23,7 +23,7 @@ def fetch(out: Path) -> Path:
         import kagglehub
         from kagglehub.config import get_kaggle_credentials
     except ImportError as error:
-        raise DataError(f"kagglehub is missing: pip install 'mien[train]', or\n{by_hand}") from error
+        raise DataError(f"kagglehub is missing: pip install 'mien[kaggle]', or\n{by_hand}") from error
     try:
         if get_kaggle_credentials() is None:
             raise PermissionError("no credentials were found")
