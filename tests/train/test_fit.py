@@ -69,6 +69,7 @@ def test_a_run_leaves_everything(train: Train, dataset: Dataset, recipe: Recipe,
     assert not list(out.rglob("*partial*"))
 
 
+@pytest.mark.slow
 def test_best_epoch_is_kept_and_training_stops_early(train: Train, recipe: Recipe, tmp_path: Path) -> None:
     # The moving averages of batch normalisation lag behind at first, so that the validation loss rises.
     metrics = train(replace(recipe, epochs=12, batch_size=4, plateau_patience=1, early_stopping=2), tmp_path, seed=7)
@@ -95,6 +96,7 @@ def test_best_epoch_is_kept_and_training_stops_early(train: Train, recipe: Recip
     ],
     ids=["plateau", "cosine"],
 )
+@pytest.mark.slow
 def test_a_resumed_run_is_the_run_that_was_not_stopped(
     train: Train, recipe: Recipe, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
     assert train(recipe, tmp_path / "cut", seed=3, resume=True) == whole
 
 
+@pytest.mark.slow
 def test_same_seed_same_first_epoch(train: Train, recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, epochs=1, augmentation=Augmentation())
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -132,6 +135,7 @@ def test_same_seed_same_first_epoch(train: Train, recipe: Recipe, tmp_path: Path
     assert history(tmp_path / "a") == history(tmp_path / "b") != history(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_run_is_not_overwritten_nor_mixed(train: Train, recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, epochs=1)
     with pytest.raises(ConfigError, match="holds no run to resume: leave out --resume"):

@@ -92,6 +92,7 @@ def test_fetch_without_credentials_says_where_to_put_the_download(
     assert "is there already" in err
 
 
+@pytest.mark.slow
 def test_bench_compares_real_with_constant_data(blobs: Path) -> None:
     code, out, _ = run("bench", "--data", blobs, "--arch", "compact", "--steps", "1", "--repeats", "1", "--json")
     assert code == 0
@@ -103,6 +104,7 @@ def test_bench_compares_real_with_constant_data(blobs: Path) -> None:
         assert row["images_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_interrupt_loses_at_most_the_running_epoch(blobs: Path, tmp_path: Path) -> None:
     command = [
         str(Path(sys.executable).parent / "mien-train"),
