@@ -11,6 +11,7 @@ import io
 import tarfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ def _parse_pixels(text: str) -> Image | str:
 
 
 @dataclass
-class _Tree:
+class _Tree(ABC):
     """A folder or an archive: names of files and a way to read them."""
 
     path: Path
@@ -189,12 +190,13 @@ class _Tree:
         path = PurePosixPath(name)
         return path.suffix.lower() in _IMAGE_SUFFIXES and len(path.parts) >= 2
 
+    @abstractmethod
     def _list(self) -> list[str]:
-        raise NotImplementedError
+        """The names of all files."""
 
+    @abstractmethod
     def open(self, name: str) -> Any:
         """A context manager that gives the file as a binary stream."""
-        raise NotImplementedError
 
 
 class _FolderTree(_Tree):
