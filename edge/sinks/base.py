@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..errors import SinkError
 from ..records import Image, Observation
+
+
+def check_writable(path: Path) -> None:
+    """Raises SinkError unless a file at `path` can be made or replaced."""
+    folder = path.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SinkError(f"can't write {path}: {folder} is not a folder that can be written to")
+    if path.is_dir():
+        raise SinkError(f"can't write {path}: it is a folder")
 
 
 class Sink(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import cv2
 from ..errors import ConfigError, SinkError
 from ..files import replacing
 from ..records import Image, Observation
-from .base import Sink
+from .base import Sink, check_writable
 
 INTERVAL = 1.0
 """Seconds between writes while the run goes on: a memory card wears out."""
@@ -40,11 +39,7 @@ class PictureSink(Sink):
         self._next = 0.0
 
     def open(self) -> None:
-        folder = self._path.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise SinkError(f"can't write {self._path}: {folder} is not a folder that can be written to")
-        if self._path.is_dir():
-            raise SinkError(f"can't write {self._path}: it is a folder")
+        check_writable(self._path)
 
     def write(self, observation: Observation, picture: Image | None) -> None:
         if observation.readings or not self._has_faces:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import ConfigError, SinkError
 from ..files import replacing
 from ..records import Image, Observation
-from .base import Sink
+from .base import Sink, check_writable
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 _LONGEST_GAP = 10.0
@@ -41,11 +41,7 @@ class VideoSink(Sink):
         self._start = 0.0
 
     def open(self) -> None:
-        folder = self._path.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise SinkError(f"can't write {self._path}: {folder} is not a folder that can be written to")
-        if self._path.is_dir():
-            raise SinkError(f"can't write {self._path}: it is a folder")
+        check_writable(self._path)
 
     def write(self, observation: Observation, picture: Image | None) -> None:
         assert picture is not None
