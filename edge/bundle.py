@@ -15,8 +15,10 @@ MODEL_FILE = "model.tflite"
 CARD_FILE = "card.json"
 QUANTIZATIONS = ("int8", "dynamic", "float16", "none")
 
-DEFAULT_BUNDLE = Path(__file__).parent / "models" / "default"
-"""The bundle that ships with Mien."""
+BUNDLED = Path(__file__).parent / "models"
+"""The bundles that ship with Mien, a folder each, whose name is the model's."""
+DEFAULT_MODEL = "mien-base"
+DEFAULT_BUNDLE = BUNDLED / DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ class InputSpec:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """What part of the picture around a detector's box the network was trained to see."""
+
+    scale: float = 1.0
+    """Side of the part, in sides of the box."""
+    dx: float = 0.0
+    """From the box's centre to the part's, to the right, in widths of the box."""
+    dy: float = 0.0
+    """The same downwards, in heights of the box."""
+
+
+@dataclass(frozen=True)
 class Card:
     """What a bundle says of its model."""
 
@@ -46,6 +60,13 @@ class Card:
     """Of model.tflite, hexadecimal."""
     quantization: str
     """One of QUANTIZATIONS."""
+    crop: Crop = Crop()
+    temperature: float = 1.0
+    """By which the network's logits are divided, so that confidence is the share of right readings.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, https://arxiv.org/abs/1706.04599, section 4.2."""
+    uncertain_below: float = 0.0
+    """Confidence, after that division, below which a reading is called uncertain."""
     operators: dict[str, int] = field(default_factory=dict)
     """Operator → highest version used in the model."""
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +100,26 @@ class Card:
             raise BundleError("the card's 'labels' is missing or not a list of at least two strings")
         if len(set(labels)) != len(labels):
             raise BundleError("the card's 'labels' names a label twice")
-        return cls(**{**value, "labels": tuple(labels), "input": _input_spec(value.get("input"))})
+        checked: dict[str, Any] = {"labels": tuple(labels), "input": _input_spec(value.get("input"))}
+        if "crop" in value:
+            checked["crop"] = _crop(value["crop"])
+        for key, low, high in (("temperature", 0.01, 100.0), ("uncertain_below", 0.0, 1.0)):
+            if key in value:
+                _check_number(value[key], key, low, high)
+        return cls(**value | checked)
+
+
+def _crop(value: object) -> Crop:
+    if not isinstance(value, dict) or not set(value) <= set(Crop.__dataclass_fields__):
+        raise BundleError(f"the card's 'crop' has other keys than {', '.join(Crop.__dataclass_fields__)}")
+    for key, number in value.items():
+        _check_number(number, f"crop.{key}", *((0.1, 10.0) if key == "scale" else (-2.0, 2.0)))
+    return Crop(**value)
+
+
+def _check_number(value: object, name: str, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise BundleError(f"the card's {name!r} is {value!r}, not a number from {low:g} to {high:g}")
 
 
 def _input_spec(value: object) -> InputSpec:
@@ -128,3 +168,20 @@ class Bundle:
         if model[4:8] != b"TFL3":
             raise BundleError(f"{model_path} is not a TFLite model: convert the model again")
         return cls(path, card, model)
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that ship with Mien, the default first."""
+    found = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD_FILE}"))
+    return sorted(found, key=lambda name: name != DEFAULT_MODEL)
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a bundled model's name, or `name` itself as a path. Raises BundleError if there is neither."""
+    if name in bundled_models():
+        return BUNDLED / name
+    if Path(name).exists() or "/" in name:
+        return Path(name)
+    raise BundleError(
+        f"no model {name!r}: the bundled ones are {', '.join(bundled_models())}; a folder of your own may be given too"
+    )

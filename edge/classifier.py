@@ -22,6 +22,8 @@ class Classifier:
         self.card = bundle.card
         self.labels = bundle.card.labels
         self.face_size = (spec.height, spec.width)
+        self.crop = self.card.crop
+        self.uncertain_below = self.card.uncertain_below
         try:
             self._interpreter = make_interpreter(bundle.model, threads)
         except BundleError as error:
@@ -61,9 +63,22 @@ class Classifier:
         if self._quantized:
             scores = (scores - self._zero_point) * np.float32(self._scale)
         # An int8 softmax steps by 1/256, so that its row sums to 1 only about.
-        total = scores.sum(axis=1, keepdims=True)
-        even = np.full_like(scores, 1 / len(self.labels))
-        return np.divide(scores, total, out=even, where=total > 0)  # type: ignore[no-any-return]
+        return temper(normalize(scores), self.card.temperature)
+
+
+def normalize(scores: np.ndarray) -> np.ndarray:
+    """float [N, labels] whose rows sum to 1; a row of zeros becomes even."""
+    total = scores.sum(axis=1, keepdims=True)
+    even = np.full_like(scores, 1 / scores.shape[1])
+    return np.divide(scores, total, out=even, where=total > 0)  # type: ignore[no-any-return]
+
+
+def temper(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities float [N, labels] as if their logits had been divided by `temperature`.
+
+    softmax(z/T) is proportional to softmax(z)^(1/T), so that the logits themselves aren't needed.
+    """
+    return scores if temperature == 1 else normalize(scores ** np.float32(1 / temperature))
 
 
 def quantize_table(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a run is made of, read from a TOML file; every key is checked.
 
     source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
-    model = "/etc/mien/bundle"              # a folder with model.tflite and card.json; Mien's own if left out
+    model = "mien-base"                     # one of `mien models`, or a folder with model.tflite and card.json
     sinks = ["jsonl:/var/log/mien.jsonl"]
     threads = 1                             # that the classifier uses
     overlay = true                          # draw boxes and labels on pictures
@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .bundle import DEFAULT_BUNDLE
+from .bundle import DEFAULT_MODEL
 from .errors import ConfigError
 
 
@@ -59,7 +59,7 @@ class Config:
     """What a run is made of."""
 
     source: str = ""
-    model: Path = DEFAULT_BUNDLE
+    model: str = DEFAULT_MODEL
     sinks: tuple[str, ...] = ("jsonl:-",)
     threads: int = _number(1, 1, 64)
     overlay: bool = True
@@ -120,11 +120,11 @@ def _converted(name: str, value: Any, default: Any) -> Any:
         good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
     elif isinstance(default, float):
         good, wanted = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    else:  # str, Path
+    else:
         good, wanted = isinstance(value, str) and value != "", "a string that isn't empty"
     if not good:
         raise ConfigError(f"{name} must be {wanted}, not {_kind(value)}")
-    return type(default)(value) if not isinstance(default, Path) else Path(value)
+    return type(default)(value)
 
 
 def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .classifier import Classifier
+from .classifier import Classifier, normalize
 from .corrupt import KINDS, SEVERITIES, corrupt
 from .dataset import FaceSet, read_dataset
 from .errors import DataError
 from .metrics import Metrics, measure
+from .records import Image
 
 _STEP = 64
 """Faces between two calls of `progress`."""
@@ -29,7 +30,7 @@ class Evaluation:
 
     metrics: Metrics
     classes: tuple[str, ...]
-    """In the order of the confusion matrix: the bundle's labels."""
+    """In the order of the confusion matrix: the bundle's labels, or those that were asked for."""
     split: str
     ms_per_face: float
     """Wall-clock milliseconds from 8-bit face to probabilities, mean."""
@@ -67,6 +68,7 @@ class Evaluation:
             "macro-F1": f"{m.macro_f1:.4f}",
             "loss": f"{m.loss:.4f} nats",
             "calibration error": f"{m.calibration_error:.4f}",
+            "certain": f"{m.coverage:.4f} of the faces, of which {m.certain_accuracy:.4f} are read right",
             "time per face": f"{self.ms_per_face:.2f} ms",
         }
         rows = [["true \\ predicted", *self.classes, "recall"]]
@@ -102,6 +104,7 @@ def evaluate(
 ) -> Evaluation:
     """Reads `data` and classifies one split of it; `classes` as read_dataset's, the bundle's labels if None.
 
+    With fewer classes than labels each face is read as the likeliest of those classes.
     With `corruptions` it does so again for each corruption and severity of mien.edge.corrupt. Raises DataError.
     """
     labels = classifier.labels
@@ -122,30 +125,38 @@ def evaluate(
     if split not in dataset.splits:
         raise DataError(f"{data} has no split {split!r}: it has {', '.join(dataset.splits)}")
     faces = dataset.splits[split]
-    numbers = np.array([labels.index(name) for name in dataset.classes], np.int64)[faces.labels]
-    scores, seconds = _classify(classifier, faces, progress)
-    corrupted = _corrupted(classifier, faces, numbers, progress) if corruptions else None
-    metrics = measure(scores, numbers, labels)
-    return Evaluation(metrics, labels, split, 1000 * seconds / len(faces), dataset.notices, corrupted)
+    asked = tuple(label for label in labels if label in dataset.classes)
+    columns = [labels.index(label) for label in asked]
+    numbers = np.array([asked.index(name) for name in dataset.classes], np.int64)[faces.labels]
+
+    def read(images: Image) -> np.ndarray:
+        return normalize(classifier.scores(images)[:, columns])
+
+    scores, seconds = _classify(read, len(asked), faces, progress)
+    corrupted = _corrupted(read, faces, numbers, progress) if corruptions else None
+    metrics = measure(scores, numbers, asked, classifier.uncertain_below)
+    return Evaluation(metrics, asked, split, 1000 * seconds / len(faces), dataset.notices, corrupted)
 
 
-def _classify(classifier: Classifier, faces: FaceSet, progress: Progress) -> tuple[np.ndarray, float]:
-    """Probabilities float32 [N, labels], and the seconds that they took."""
-    scores = np.empty((len(faces), len(classifier.labels)), np.float32)
+Read = Callable[[Image], np.ndarray]
+"""Gray faces uint8 [N, H, W] → probabilities float32 [N, classes]."""
+
+
+def _classify(read: Read, classes: int, faces: FaceSet, progress: Progress) -> tuple[np.ndarray, float]:
+    """Probabilities float32 [N, classes], and the seconds that they took."""
+    scores = np.empty((len(faces), classes), np.float32)
     seconds = 0.0
     for start in range(0, len(faces), _STEP):
         rows = np.arange(start, min(start + _STEP, len(faces)))
         images = faces.take(rows)
         begun = time.perf_counter()
-        scores[rows] = classifier.scores(images)
+        scores[rows] = read(images)
         seconds += time.perf_counter() - begun
         progress("classified", int(rows[-1]) + 1, len(faces))
     return scores, seconds
 
 
-def _corrupted(
-    classifier: Classifier, faces: FaceSet, numbers: np.ndarray, progress: Progress
-) -> dict[str, tuple[float, ...]]:
+def _corrupted(read: Read, faces: FaceSet, numbers: np.ndarray, progress: Progress) -> dict[str, tuple[float, ...]]:
     """Corruption → accuracy at each severity; `numbers` (int [N]) are the true labels."""
     hits = np.zeros((len(KINDS), len(SEVERITIES)))
     for start in range(0, len(faces), _STEP):  # in parts, so that a set larger than memory is never in memory
@@ -153,7 +164,7 @@ def _corrupted(
         images = faces.take(rows)
         for i, kind in enumerate(KINDS):
             for j, severity in enumerate(SEVERITIES):
-                predicted = classifier.scores(corrupt(images, kind, severity, seed=start)).argmax(axis=1)
+                predicted = read(corrupt(images, kind, severity, seed=start)).argmax(axis=1)
                 hits[i, j] += (predicted == numbers[rows]).sum()
         progress("corrupted and classified", int(rows[-1]) + 1, len(faces))
     return {kind: tuple((hits[i] / len(faces)).tolist()) for i, kind in enumerate(KINDS)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .bundle import DEFAULT_BUNDLE, Bundle
+from .bundle import DEFAULT_MODEL, Bundle, bundled_models, find_bundle
 from .cli import make_app
 from .config import Config
 from .errors import ConfigError, SinkError
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 app = make_app("Reads facial emotion from a camera, a video or pictures.")
 
 ModelOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--model", metavar="BUNDLE", help="Folder with model.tflite and card.json.", show_default="Mien's own"
+        "--model",
+        metavar="MODEL",
+        help="One of `mien models`, or a folder with model.tflite and card.json.",
+        show_default=DEFAULT_MODEL,
     ),
 ]
 ThreadsOption = Annotated[
@@ -103,7 +106,7 @@ def demo(
 
     film, picture, log = (out / name for name in ("demo.mp4", "demo.jpg", "demo.jsonl"))
     settings = Config().override(source=source, model=model, sinks=(f"video:{film}", f"jsonl:{log}"))
-    Bundle.load(settings.model)  # before any work is done in vain
+    Bundle.load(find_bundle(settings.model))  # before any work is done in vain
     with _writing(out):
         out.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)  # a log is appended to
@@ -126,7 +129,7 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     from .sources import open_source
     from .tracker import Tracker
 
-    classifier = Classifier(Bundle.load(settings.model), settings.threads)
+    classifier = Classifier(Bundle.load(find_bundle(settings.model)), settings.threads)
     detector = HaarDetector(**vars(settings.detector))
     tracker = Tracker(**vars(settings.tracker))
     source = open_source(settings.source, settings.loop)
@@ -182,7 +185,7 @@ def evaluate(
     from .runtime import runtime_name
 
     settings = Config().override(model=model, threads=threads)
-    bundle = Bundle.load(settings.model)
+    bundle = Bundle.load(find_bundle(settings.model))
     classifier = Classifier(bundle, settings.threads)
     with _progress() as progress:
         result = measure_bundle(classifier, data, classes, split, skip_bad, progress, corruptions)
@@ -223,7 +226,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
 ) -> None:
     """Show what a model is: labels, figures, where it came from, what it is not for."""
-    bundle = Bundle.load(model or DEFAULT_BUNDLE)
+    bundle = Bundle.load(find_bundle(model or DEFAULT_MODEL))
     card = bundle.card
     if as_json:
         typer.echo(json.dumps(card.to_json(), indent=2, ensure_ascii=False))
@@ -233,6 +236,8 @@ def info(
         "name": f"{card.name} {card.version}",
         "labels": ", ".join(card.labels),
         "input": f"{spec.height}×{spec.width} gray, pixel × {spec.scale:.6g} + {spec.offset:g}",
+        "crop": f"{card.crop.scale:g} × the face's box, moved by {card.crop.dx:g} to the right, {card.crop.dy:g} down",
+        "certainty": f"temperature {card.temperature:.4g}, uncertain below {card.uncertain_below:.0%}",
         "quantization": card.quantization,
         "size": f"{len(bundle.model) / 1000:,.0f} kB",
         "sha256": card.sha256,
@@ -245,3 +250,42 @@ def info(
     for name, value in rows.items():
         if value:
             typer.echo(f"{name:14}{value}")
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models that ship with Mien, with the figures on their cards."""
+    rows = []
+    for name in bundled_models():
+        bundle = Bundle.load(find_bundle(name))
+        card = bundle.card
+        figures = card.metrics.get("quantized", {})
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT_MODEL,
+                "labels": list(card.labels),
+                "quantization": card.quantization,
+                "bytes": len(bundle.model),
+                "multiply_accumulates": card.training.get("multiply_accumulates"),
+                "accuracy": figures.get("accuracy"),
+                "macro_f1": figures.get("macro_f1"),
+                "worst_recall": min(figures["recall"].values()) if figures.get("recall") else None,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(f"{'model':14}{'accuracy':>9}{'macro-F1':>10}{'worst class':>13}{'MACs':>9}{'size':>9}  labels")
+    for row in rows:
+        macs = row["multiply_accumulates"]
+        typer.echo(
+            f"{row['name']:14}{_figure(row['accuracy']):>9}{_figure(row['macro_f1']):>10}"
+            f"{_figure(row['worst_recall']):>13}{f'{macs / 1e6:.1f} M' if macs else '–':>9}"
+            f"{row['bytes'] / 1000:>6,.0f} kB  {', '.join(row['labels'])}"
+        )
+    typer.echo(f"{DEFAULT_MODEL} is used without --model; figures of FER2013's public test, by the cards")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

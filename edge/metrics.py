@@ -27,21 +27,26 @@ class Metrics:
     """Expected calibration error over CALIBRATION_BINS equal bins of confidence."""
     confusion: tuple[tuple[int, ...], ...]
     """Counts; row: true class, column: predicted class."""
+    coverage: float = 1.0
+    """Share of the faces that are not called uncertain."""
+    certain_accuracy: float = 0.0
+    """Accuracy on those; 0 if there are none."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, floats rounded to five digits."""
         values = asdict(self)
-        for key in ("accuracy", "macro_f1", "loss", "calibration_error"):
+        for key in ("accuracy", "macro_f1", "loss", "calibration_error", "coverage", "certain_accuracy"):
             values[key] = round(values[key], 5)
         values["recall"] = {label: round(recall, 5) for label, recall in self.recall.items()}
         values["confusion"] = [list(row) for row in self.confusion]
         return values
 
 
-def measure(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Metrics:
+def measure(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], uncertain_below: float = 0.0) -> Metrics:
     """Metrics of probabilities `scores` (float [N, C]) against true class numbers `labels` (int [N]), N ≥ 1.
 
-    A class without faces has recall 0. Raises ValueError if shapes don't agree or N is 0.
+    A face is uncertain if its highest probability lies below `uncertain_below`; it still counts in all
+    figures but the last two. A class without faces has recall 0. Raises ValueError if shapes don't agree or N is 0.
     """
     if scores.shape != (len(labels), len(classes)) or not len(labels):
         raise ValueError(f"scores {list(scores.shape)} don't fit {len(labels)} labels of {len(classes)} classes")
@@ -52,6 +57,7 @@ def measure(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> M
     truths, guesses = confusion.sum(axis=1), confusion.sum(axis=0)
     recall = hits / np.maximum(truths, 1)
     f1 = 2 * hits / np.maximum(truths + guesses, 1)
+    certain = scores.max(axis=1) >= uncertain_below
     true_scores = scores[np.arange(len(labels)), labels].astype(np.float64)
     return Metrics(
         faces=len(labels),
@@ -61,6 +67,8 @@ def measure(scores: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> M
         loss=float(-np.log(np.clip(true_scores, 1e-7, 1)).mean()),
         calibration_error=calibration_error(scores.max(axis=1), predicted == labels),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        coverage=float(certain.mean()),
+        certain_accuracy=float((predicted == labels)[certain].mean()) if certain.any() else 0.0,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .records import Image, Reading
+from .records import UNCERTAIN, Image, Reading
 
 Colour = tuple[int, int, int]
 """B, G, R, each 0–255."""
@@ -16,7 +16,8 @@ Colour = tuple[int, int, int]
 # Okabe and Ito's palette, which people with any of the common colour blindnesses can tell apart, and a
 # light gray. Source: https://jfly.uni-koeln.de/color/
 _ORANGE, _SKY, _GREEN, _YELLOW = (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240)
-_BLUE, _VERMILION, _PURPLE, _GRAY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (217, 217, 217)
+_BLUE, _VERMILION, _PURPLE, _GRAY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (178, 178, 178)
+_WHITE = (255, 255, 255)
 _COLOURS: dict[str, Colour] = {
     "angry": _VERMILION,
     "disgust": _GREEN,
@@ -49,6 +50,8 @@ def draw_overlay(image: Image, readings: Sequence[Reading]) -> Image:
 
 def colour_of(emotion: str, labels: Sequence[str]) -> Colour:
     """The colour of an emotion; a label that isn't one of FER2013's takes one by its place among `labels`."""
+    if emotion == UNCERTAIN:
+        return _WHITE
     return _COLOURS.get(emotion) or _OTHERS[labels.index(emotion) % len(_OTHERS)]
 
 
@@ -65,7 +68,9 @@ def luminance(colour: Colour) -> float:
 
 
 def label_text(reading: Reading) -> str:
-    """Such as ``happy 87%``; OpenCV's fonts have ASCII only, so accents are taken off."""
+    """Such as ``happy 87%`` or ``uncertain``; OpenCV's fonts have ASCII only, so accents are taken off."""
+    if reading.emotion == UNCERTAIN:
+        return UNCERTAIN
     plain = unicodedata.normalize("NFKD", reading.emotion).encode("ascii", "ignore").decode() or "?"
     return f"{plain} {round(100 * reading.confidence)}%"
 

@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from .bundle import Crop
 from .detector import Detector
 from .overlay import draw_overlay
-from .preprocess import crop_face
+from .preprocess import crop_face, part_of
 from .records import Frame, Image, Observation, Reading
 from .sinks.base import Sink
 from .sources.base import Source
@@ -33,6 +34,8 @@ class FaceClassifier(Protocol):
     labels: tuple[str, ...]
     face_size: tuple[int, int]
     """Height and width of a face, pixels."""
+    crop: Crop
+    uncertain_below: float
 
     def scores(self, faces: Image) -> np.ndarray:
         """float32 [N, labels]: probabilities of gray faces uint8 [N, height, width]."""
@@ -129,13 +132,14 @@ class Pipeline:
         return Observation(
             frame,
             tuple(
-                Reading(face, dict(zip(labels, map(float, row), strict=True)))
+                Reading(face, dict(zip(labels, map(float, row), strict=True)), self._classifier.uncertain_below)
                 for face, row in zip(faces, scores, strict=True)
             ),
         )
 
     def _classify(self, frame: Frame, boxes: Sequence[Any]) -> np.ndarray:
-        crops = [crop_face(frame.gray, box, *self._classifier.face_size) for box in boxes]
+        parts = (part_of(box, self._classifier.crop) for box in boxes)
+        crops = [crop_face(frame.gray, part, *self._classifier.face_size) for part in parts]
         return self._classifier.scores(np.stack(crops))
 
     def _write(self, observation: Observation) -> None:

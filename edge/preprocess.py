@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .bundle import Crop
 from .records import Box, Image
 
 
@@ -45,6 +46,14 @@ def resize_face(gray: Image, height: int, width: int) -> Image:
     shrinks = gray.shape[0] > height or gray.shape[1] > width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(gray, (width, height), interpolation=interpolation)  # type: ignore[return-value]
+
+
+def part_of(box: Box, crop: Crop) -> Box:
+    """The part of the picture that a network with this crop sees of the face in a detector's `box`."""
+    width, height = max(1, round(box.width * crop.scale)), max(1, round(box.height * crop.scale))
+    x = box.x + box.width * (0.5 + crop.dx) - width / 2
+    y = box.y + box.height * (0.5 + crop.dy) - height / 2
+    return Box(round(x), round(y), width, height)
 
 
 def crop_face(gray: Image, box: Box, height: int, width: int) -> Image:

@@ -49,6 +49,10 @@ class Face:
     box: Box
 
 
+UNCERTAIN = "uncertain"
+"""What a face is called whose likeliest emotion is not likely enough."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What the classifier says of one face."""
@@ -56,11 +60,18 @@ class Reading:
     face: Face
     scores: dict[str, float]
     """Label → probability, summing to 1."""
+    uncertain_below: float = 0.0
+    """Confidence that the likeliest emotion needs to be named."""
+
+    @property
+    def likeliest(self) -> str:
+        """The label with the highest probability."""
+        return max(self.scores, key=self.scores.__getitem__)
 
     @property
     def emotion(self) -> str:
-        """The label with the highest probability."""
-        return max(self.scores, key=self.scores.__getitem__)
+        """The likeliest label, or UNCERTAIN where its probability is too low."""
+        return UNCERTAIN if self.confidence < self.uncertain_below else self.likeliest
 
     @property
     def confidence(self) -> float:

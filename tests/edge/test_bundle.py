@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.edge.bundle import Bundle, Card, InputSpec
+from mien.edge.bundle import DEFAULT_MODEL, Bundle, Card, Crop, InputSpec, bundled_models, find_bundle
 from mien.edge.errors import BundleError
 
 MakeBundle = Callable[..., Path]
@@ -35,6 +35,12 @@ def test_a_card_survives_being_written(bundle: Path) -> None:
         ({"labels": "happy"}, "'labels' is missing"),
         ({"labels": ["a", "a"]}, "'labels' names a label twice"),
         ({"colour": "red"}, "unknown key 'colour'"),
+        ({"temperature": 0}, "'temperature' is 0, not a number from 0.01 to 100"),
+        ({"temperature": True}, "'temperature' is True, not a number"),
+        ({"uncertain_below": 1.5}, "'uncertain_below' is 1.5, not a number from 0 to 1"),
+        ({"crop": 1.1}, "'crop' has other keys than scale, dx, dy"),
+        ({"crop": {"scale": 1.1, "size": 3}}, "'crop' has other keys than scale, dx, dy"),
+        ({"crop": {"scale": float("nan")}}, "'crop.scale' is nan, not a number from 0.1 to 10"),
         ({"input": {**INPUT, "channels": 3}}, "'input.channels' is 3; Mien feeds gray faces"),
         ({"input": {**INPUT, "height": 0}}, "'input.height' is not a whole number above 0"),
         ({"input": {**INPUT, "width": True}}, "'input.width' is not a whole number"),
@@ -48,6 +54,22 @@ def test_a_wrong_card_is_named(make_bundle: MakeBundle, change: dict[str, object
     with pytest.raises(BundleError) as error:
         Bundle.load(path)
     assert message in str(error.value) and str(path / "card.json") in str(error.value)
+
+
+def test_crop_and_certainty_are_read_and_may_be_left_out(make_bundle: MakeBundle) -> None:
+    card = Bundle.load(make_bundle("a", crop={"scale": 1.2, "dy": -0.1}, temperature=1.5, uncertain_below=0.6)).card
+    assert (card.crop, card.temperature, card.uncertain_below) == (Crop(1.2, 0.0, -0.1), 1.5, 0.6)
+    card = Bundle.load(make_bundle("b")).card
+    assert (card.crop, card.temperature, card.uncertain_below) == (Crop(), 1.0, 0.0)
+
+
+def test_bundled_models_are_found_by_name(tmp_path: Path) -> None:
+    assert bundled_models()[0] == DEFAULT_MODEL
+    for name in bundled_models():
+        assert Bundle.load(find_bundle(name)).path.name == name
+    assert find_bundle(str(tmp_path)) == tmp_path
+    with pytest.raises(BundleError, match="no model 'mien-huge': the bundled ones are mien-base"):
+        find_bundle("mien-huge")
 
 
 def test_no_folder(tmp_path: Path) -> None:

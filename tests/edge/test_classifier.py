@@ -8,7 +8,7 @@ import pytest
 from patterns import LABELS, patterns
 
 from mien.edge.bundle import Bundle
-from mien.edge.classifier import Classifier, quantize_table
+from mien.edge.classifier import Classifier, normalize, quantize_table, temper
 from mien.edge.errors import BundleError, RuntimeMissing
 from mien.edge.preprocess import pixel_table
 from mien.edge.runtime import make_interpreter, runtime_name
@@ -54,6 +54,23 @@ def test_int8_and_float_agree(make_bundle: MakeBundle) -> None:
     exact = Classifier(Bundle.load(make_bundle("f", kind="float"))).scores(faces)
     assert np.abs(quantized - exact).mean() < 0.02
     assert (quantized.argmax(axis=1) == exact.argmax(axis=1)).mean() >= 0.98
+
+
+def test_temperature_divides_the_logits(make_bundle: MakeBundle) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (50, 5))
+    for temperature in (0.5, 1.0, 1.7):
+        expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
+        plain = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        assert np.allclose(temper(plain, temperature), expected)
+    faces, _ = patterns(10, seed=5)
+    warm = Classifier(Bundle.load(make_bundle("warm", temperature=3.0))).scores(faces)
+    plain = Classifier(Bundle.load(make_bundle("plain"))).scores(faces)
+    assert warm.dtype == np.float32 and np.allclose(warm, temper(plain, 3.0))
+    assert (warm.max(axis=1) <= plain.max(axis=1)).all() and (warm.argmax(axis=1) == plain.argmax(axis=1)).all()
+
+
+def test_a_row_of_zeros_becomes_even() -> None:
+    assert normalize(np.array([[0.0, 0.0], [1.0, 3.0]])).tolist() == [[0.5, 0.5], [0.25, 0.75]]
 
 
 def test_a_batch_is_its_faces_one_by_one(bundle: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mien.edge import config as module
-from mien.edge.bundle import DEFAULT_BUNDLE
+from mien.edge.bundle import DEFAULT_MODEL
 from mien.edge.config import Config, DetectorConfig
 from mien.edge.errors import ConfigError
 
@@ -18,7 +18,7 @@ def read(tmp_path: Path, text: str) -> Config:
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
     assert read(tmp_path, "") == Config()
-    assert Config().model == DEFAULT_BUNDLE and Config().sinks == ("jsonl:-",)
+    assert Config().model == DEFAULT_MODEL and Config().sinks == ("jsonl:-",)
 
 
 def test_every_key(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_every_key(tmp_path: Path) -> None:
         forget_after = 2
         """,
     )
-    assert config.source == "v4l2:///dev/video0" and config.model == Path("some/bundle")
+    assert config.source == "v4l2:///dev/video0" and config.model == "some/bundle"
     assert config.sinks == ("jsonl:log.jsonl", "window:") and config.threads == 2
     assert not config.overlay and config.loop
     assert config.detector == DetectorConfig(1.2, 3, 40.0) and isinstance(config.detector.min_face, float)

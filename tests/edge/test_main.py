@@ -149,7 +149,12 @@ class TestBadInput:
         assert "no source: give a video" in fails(invoke("run", "--model", bundle))
 
     def test_no_bundle(self, face_video: Path, tmp_path: Path) -> None:
-        assert "no model bundle at gone: give the folder" in self.run(Path("gone"), face_video)
+        (tmp_path / "gone").mkdir()
+        assert "can't read gone/card.json" in self.run(Path("gone"), face_video)
+
+    def test_no_such_model(self, face_video: Path, tmp_path: Path) -> None:
+        message = self.run(Path("mien-bse"), face_video)
+        assert "no model 'mien-bse': the bundled ones are mien-base" in message
 
     def test_a_model_that_is_not_tflite(self, make_bundle: MakeBundle, face_video: Path) -> None:
         assert "is not a TFLite model" in self.run(make_bundle(model=b"\x80keras model, perhaps"), face_video)
@@ -254,6 +259,13 @@ class TestEvaluate:
         turned = invoke("evaluate", "--model", bundle, "--data", data, "--json", "--classes", ",".join(LABELS[::-1]))
         assert json.loads(straight.stdout)["confusion"] == json.loads(turned.stdout)["confusion"]
 
+    def test_fewer_classes_than_labels(self, bundle: Path, data: Path) -> None:
+        """Every face is read as one of the classes asked for, so that nothing counts as another."""
+        result = invoke("evaluate", "--model", bundle, "--data", data, "--json", "--classes", "sad,happy")
+        values = json.loads(result.stdout)
+        assert values["classes"] == ["happy", "sad"] and values["faces"] == 40
+        assert np.array(values["confusion"]).shape == (2, 2) and np.sum(values["confusion"]) == 40
+
     def test_corruptions(self, bundle: Path, data: Path) -> None:
         result = invoke("evaluate", "--model", bundle, "--data", data, "--json", "--corrupt")
         values = json.loads(result.stdout)
@@ -280,6 +292,17 @@ def test_info(bundle: Path) -> None:
     card = json.loads(invoke("info", "--model", bundle, "--json").stdout)
     written = json.loads((bundle / "card.json").read_text())
     assert {key: card[key] for key in written} == written
+
+
+def test_models() -> None:
+    """What ships: each has its figures, and can be named wherever a model is asked for."""
+    rows = json.loads(invoke("models", "--json").stdout)
+    assert [row["default"] for row in rows] == [True] + [False] * (len(rows) - 1)
+    table = invoke("models").stdout
+    for row in rows:
+        assert f"\n{row['name']} " in table and f"{row['accuracy']:.3f}" in table
+        card = json.loads(invoke("info", "--model", row["name"], "--json").stdout)
+        assert card["metrics"]["quantized"]["accuracy"] == row["accuracy"]
 
 
 def test_help_and_version() -> None:

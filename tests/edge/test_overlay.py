@@ -36,6 +36,12 @@ def test_each_emotion_has_a_colour_of_its_own() -> None:
     assert len({colour_of(emotion, others) for emotion in others}) == len(others)
 
 
+def test_an_uncertain_reading_says_so_in_a_colour_of_its_own() -> None:
+    unsure = Reading(Face(1, Box(0, 0, 9, 9)), {"happy": 0.5, "sad": 0.5}, uncertain_below=0.6)
+    assert label_text(unsure) == "uncertain"
+    assert colour_of(unsure.emotion, EMOTIONS) not in {colour_of(emotion, EMOTIONS) for emotion in EMOTIONS}
+
+
 def test_luminance_of_known_colours() -> None:
     assert luminance((255, 255, 255)) == pytest.approx(1)
     assert luminance((0, 0, 0)) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from faces import scene
 
-from mien.edge.bundle import Bundle
+from mien.edge.bundle import Bundle, Crop
 from mien.edge.classifier import Classifier
 from mien.edge.detector import HaarDetector
 from mien.edge.errors import SinkError
@@ -47,6 +47,8 @@ class MeanClassifier:
 
     labels = ("dark", "bright")
     face_size = (8, 6)
+    crop = Crop()
+    uncertain_below = 0.0
 
     def __init__(self) -> None:
         self.calls: list[int] = []

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mien.edge.preprocess import crop_face, pixel_table, resize_face, scale_pixels, to_bgr, to_gray
+from mien.edge.bundle import Crop
+from mien.edge.preprocess import crop_face, part_of, pixel_table, resize_face, scale_pixels, to_bgr, to_gray
 from mien.edge.records import Box
 
 RAMP = (np.arange(6)[:, None] * 40 + np.arange(6)[None, :] * 6).astype(np.uint8)
@@ -51,6 +52,14 @@ def test_crop_over_the_corner_repeats_the_border() -> None:
 def test_crop_wholly_outside_gives_the_nearest_pixels() -> None:
     assert crop_face(RAMP, Box(50, 50, 2, 2), 2, 2).tolist() == [[230, 230], [230, 230]]
     assert crop_face(RAMP, Box(-50, 2, 2, 1), 1, 2).tolist() == [[80, 80]]
+
+
+def test_the_part_that_a_network_sees_of_a_box() -> None:
+    box = Box(100, 50, 80, 40)
+    assert part_of(box, Crop()) == box
+    assert part_of(box, Crop(scale=1.5)) == Box(80, 40, 120, 60), "the centre stays"
+    assert part_of(box, Crop(1.0, 0.25, -0.5)) == Box(120, 30, 80, 40)
+    assert part_of(Box(0, 0, 1, 1), Crop(0.1)).width == 1
 
 
 def test_pixels_of_one_to_255th() -> None:

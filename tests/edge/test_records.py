@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mien.edge.metrics import calibration_error, measure
-from mien.edge.records import Box, Face, Frame, Observation, Reading
+from mien.edge.records import UNCERTAIN, Box, Face, Frame, Observation, Reading
 
 
 def test_the_logs_form() -> None:
@@ -28,6 +28,13 @@ def test_the_logs_form() -> None:
     assert json.loads(json.dumps(Observation(frame, ()).to_json()))["faces"] == []
 
 
+def test_an_unlikely_emotion_is_uncertain() -> None:
+    face, scores = Face(1, Box(0, 0, 9, 9)), {"happy": 0.55, "sad": 0.45}
+    assert Reading(face, scores, 0.55).emotion == "happy", "the threshold itself is enough"
+    unsure = Reading(face, scores, 0.56)
+    assert (unsure.emotion, unsure.likeliest, unsure.confidence) == (UNCERTAIN, "happy", 0.55)
+
+
 def test_metrics_worked_out_by_hand() -> None:
     scores = np.array([[0.8, 0.2, 0.0], [0.4, 0.6, 0.0], [0.3, 0.7, 0.0], [0.5, 0.3, 0.2]], np.float32)
     result = measure(scores, np.array([0, 0, 1, 2]), ("a", "b", "c"))
@@ -36,6 +43,12 @@ def test_metrics_worked_out_by_hand() -> None:
     assert result.recall == {"a": 0.5, "b": 1.0, "c": 0.0}
     # a: precision 1/2, recall 1/2; b: precision 1/2, recall 1; c: nothing found.
     assert result.macro_f1 == pytest.approx((1 / 2 + 2 / 3 + 0) / 3)
+    assert (result.coverage, result.certain_accuracy) == (1.0, 0.5)
+    certain = measure(scores, np.array([0, 0, 1, 2]), ("a", "b", "c"), uncertain_below=0.6)
+    assert (certain.coverage, certain.certain_accuracy) == (0.75, pytest.approx(2 / 3))
+    assert certain.confusion == result.confusion, "an uncertain face still counts in all other figures"
+    nothing = measure(scores, np.array([0, 0, 1, 2]), ("a", "b", "c"), uncertain_below=0.9)
+    assert (nothing.coverage, nothing.certain_accuracy) == (0.0, 0.0)
     assert result.loss == pytest.approx(-np.log([0.8, 0.4, 0.7, 0.2]).mean(), rel=1e-5)
 
 
