@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.edge.bundle import Card
 from mien.edge.dataset import FER_CLASSES
 
-from .network import Settings
+from .network import Settings, multiply_accumulates
 from .verify import Comparison, Tolerances
+
+if TYPE_CHECKING:
+    import keras
 
 INTENDED_USE = (
     "Reading which facial expression ({labels}) a face in a camera picture shows, on the device and at once: "
@@ -33,7 +36,14 @@ LIMITS_FER = (
 
 
 def make_card(
-    settings: Settings, model: bytes, *, name: str, version: str, quantization: str, operators: dict[str, int]
+    settings: Settings,
+    network: keras.Model,
+    model: bytes,
+    *,
+    name: str,
+    version: str,
+    quantization: str,
+    operators: dict[str, int],
 ) -> Card:
     """A card with all that is known before the model is judged."""
     return Card(
@@ -43,8 +53,14 @@ def make_card(
         input=settings.input,
         sha256=hashlib.sha256(model).hexdigest(),
         quantization=quantization,
+        crop=settings.crop,
         operators=operators,
-        training={**settings.provenance, "metrics": settings.metrics},
+        training={
+            **settings.provenance,
+            "parameters": network.count_params(),
+            "multiply_accumulates": multiply_accumulates(network),
+            "metrics": settings.metrics,
+        },
         intended_use=INTENDED_USE.format(labels=", ".join(settings.classes)),
     )
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.edge.bundle import InputSpec
+from mien.edge.bundle import Crop, InputSpec, read_crop
 from mien.edge.dataset import parse_classes
-from mien.edge.errors import ConfigError, RuntimeMissing
+from mien.edge.errors import BundleError, ConfigError, RuntimeMissing
 from mien.edge.preprocess import pixel_table
 from mien.edge.records import Image
 
@@ -38,6 +38,7 @@ class Settings:
     """By which training drew its validation split, where the data has none."""
     fingerprint: str
     """Of the data set that the network was trained on; empty if it isn't known."""
+    crop: Crop
     provenance: dict[str, Any]
     metrics: dict[str, Any]
     """training's own metrics.json; empty if it isn't there."""
@@ -74,6 +75,7 @@ def read_settings(model: Path, classes: str | None = None) -> Settings:
         input=_input(config.get("input"), path),
         seed=seed,
         fingerprint=str(data.get("fingerprint", "")) if isinstance(data, dict) else "",
+        crop=_crop(config.get("crop", {}), path),
         provenance={key: config[key] for key in PROVENANCE if key in config},
         metrics=_read_object(metrics) if metrics.exists() else {},
     )
@@ -110,6 +112,17 @@ def keras_scores(network: keras.Model, faces: Image, spec: InputSpec) -> np.ndar
     table = pixel_table(spec.scale, spec.offset)
     batches = [table[faces[i : i + 256]][..., np.newaxis] for i in range(0, len(faces), 256)]
     return np.concatenate([network.predict_on_batch(batch) for batch in batches])
+
+
+def multiply_accumulates(network: keras.Model) -> int:
+    """Multiplications with a weight that one face takes, in convolutions and dense layers."""
+    total = 0
+    for layer in network.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None:
+            # A depthwise kernel [h, w, channels, multiplier] meets each of its own channels once, as all others do.
+            total += math.prod(layer.output.shape[1:-1]) * math.prod(kernel.shape)
+    return total
 
 
 def require_tensorflow() -> None:
@@ -167,3 +180,11 @@ def _input(value: object, path: Path) -> InputSpec:
     if value["channels"] != 1:
         raise ConfigError(f'{path}: "input.channels" is {value["channels"]}; Mien reads gray faces, so it must be 1')
     return InputSpec(**{key: value[key] for key in keys})
+
+
+def _crop(value: object, path: Path) -> Crop:
+    """What part of the picture around a face's box a config.json says that the network was trained to see."""
+    try:
+        return read_crop(value)
+    except BundleError as error:
+        raise ConfigError(f"{path}: {error}".replace("the card's", "the run's")) from error

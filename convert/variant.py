@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mien.edge.bundle import Card
+from mien.edge.classifier import temper
 from mien.edge.dataset import FaceSet
 from mien.edge.records import Image
 
+from .calibrate import certain_from, fit_temperature
 from .card import make_card
 from .network import Settings
 from .old_runtime import Trial, try_model
@@ -69,6 +71,7 @@ class Workbench:
             model = convert(self.network, self.settings.input, quantization, self.representatives, self.io)
         card = make_card(
             self.settings,
+            self.network,
             model,
             name=self.name or f"mien-{self.settings.provenance.get('arch', 'network')}-{quantization}",
             version=self.version,
@@ -77,7 +80,10 @@ class Workbench:
         )
         with self.steps.step(f"Reading the validation faces in {quantization}", len(faces)) as advance:
             scores, latency = model_scores(card, model, faces, advance)
-        comparison = compare(self.float_scores, scores, labels, self.settings.classes, latency)
+        temperature = fit_temperature(scores, labels)
+        scores = temper(scores, temperature)
+        card = replace(card, temperature=temperature, uncertain_below=certain_from(scores, labels))
+        comparison = compare(self.float_scores, scores, labels, self.settings.classes, latency, card.uncertain_below)
         failed = shortfalls(comparison, self.tolerances) + unsupported(card.operators)
         trial = None
         if self.old_python:

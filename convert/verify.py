@@ -65,12 +65,17 @@ def model_scores(
 
 
 def compare(
-    network: np.ndarray, model: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], latency_ms: float
+    network: np.ndarray,
+    model: np.ndarray,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    latency_ms: float,
+    uncertain_below: float = 0.0,
 ) -> Comparison:
     """Probabilities of both (float [N, C]) against the true class numbers (int [N])."""
     return Comparison(
         network=measure(network, labels, classes),
-        model=measure(model, labels, classes),
+        model=measure(model, labels, classes, uncertain_below),
         agreement=float((network.argmax(axis=1) == model.argmax(axis=1)).mean()),
         latency_ms=latency_ms,
     )

@@ -102,14 +102,15 @@ class Card:
             raise BundleError("the card's 'labels' names a label twice")
         checked: dict[str, Any] = {"labels": tuple(labels), "input": _input_spec(value.get("input"))}
         if "crop" in value:
-            checked["crop"] = _crop(value["crop"])
+            checked["crop"] = read_crop(value["crop"])
         for key, low, high in (("temperature", 0.01, 100.0), ("uncertain_below", 0.0, 1.0)):
             if key in value:
                 _check_number(value[key], key, low, high)
         return cls(**value | checked)
 
 
-def _crop(value: object) -> Crop:
+def read_crop(value: object) -> Crop:
+    """The crop in a decoded JSON object; what it leaves out is as in Crop(). Raises BundleError."""
     if not isinstance(value, dict) or not set(value) <= set(Crop.__dataclass_fields__):
         raise BundleError(f"the card's 'crop' has other keys than {', '.join(Crop.__dataclass_fields__)}")
     for key, number in value.items():

@@ -236,11 +236,14 @@ def test_dense_layers_of_version_12_are_refused(trained: Trained, tmp_path: Path
     import tensorflow as tf
 
     settings = read_settings(trained.model)
-    converter = tf.lite.TFLiteConverter.from_keras_model(load_network(trained.model, settings))
+    network = load_network(trained.model, settings)
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     model = converter.convert()
     assert operators(model)["FULLY_CONNECTED"] == 12
-    card = make_card(settings, model, name="x", version="1", quantization="dynamic", operators=operators(model))
+    card = make_card(
+        settings, network, model, name="x", version="1", quantization="dynamic", operators=operators(model)
+    )
     (tmp_path / "model.tflite").write_bytes(model)
     (tmp_path / "card.json").write_text(json.dumps(card.to_json()))
     done = command("check", tmp_path)

@@ -12,10 +12,10 @@ pytest.importorskip("tensorflow", reason="conversion needs TensorFlow: pip insta
 
 from mien.convert.fold import fold_norms
 from mien.convert.layers import layer_errors
-from mien.convert.network import import_keras, keras_scores, load_network, read_settings
+from mien.convert.network import import_keras, keras_scores, load_network, multiply_accumulates, read_settings
 from mien.convert.opcheck import operators
 from mien.convert.quantize import convert
-from mien.edge.bundle import InputSpec
+from mien.edge.bundle import Crop, InputSpec
 from mien.edge.errors import ConfigError
 
 from .conftest import CLASSES, SIZE, Trained, write_config
@@ -77,6 +77,30 @@ def test_classes_may_be_named_where_the_config_has_none(run: Path) -> None:
     with pytest.raises(ConfigError, match=r'has no "classes": name them .* with --classes'):
         read_settings(run / "model.keras")
     assert read_settings(run / "model.keras", "happy, Sad,surprise").classes == CLASSES
+
+
+def test_the_crop_is_read(run: Path) -> None:
+    assert read_settings(run / "model.keras").crop == Crop()
+    write_config(run, crop={"scale": 1.1, "dx": 0.0, "dy": 0.05})
+    assert read_settings(run / "model.keras").crop == Crop(1.1, 0.0, 0.05)
+    write_config(run, crop={"scale": "wide"})
+    with pytest.raises(ConfigError, match=r"config\.json: the run's 'crop.scale' is 'wide', not a number"):
+        read_settings(run / "model.keras")
+
+
+def test_multiply_accumulates_worked_out_by_hand() -> None:
+    keras = import_keras()
+    layers = [
+        keras.Input((8, 6, 1)),
+        keras.layers.Conv2D(4, 3, padding="same"),
+        keras.layers.BatchNormalization(),
+        keras.layers.DepthwiseConv2D(3, 2, padding="same"),
+        keras.layers.Conv2D(7, 1),
+        keras.layers.Flatten(),
+        keras.layers.Dense(5),
+    ]
+    by_hand = 8 * 6 * 9 * 4 + 4 * 3 * 9 * 4 + 4 * 3 * 4 * 7 + 4 * 3 * 7 * 5
+    assert multiply_accumulates(keras.Sequential(layers)) == by_hand
 
 
 def test_other_classes_than_the_config_has_are_refused(run: Path) -> None:
