@@ -142,6 +142,109 @@ def fit(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders that fit wrote.", show_default=False)],
+    picture: Annotated[Path, typer.Option(help="Where to write the picture.")] = Path("out/compare.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare training runs: curves, confusion, and the speed of those with a converted model in RUN/bundle."""
+    import json
+
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from mien.edge.errors import ConfigError
+
+    from .compare import draw, latencies, read_run
+
+    found = [read_run(run) for run in runs]
+    with Console(stderr=True).status("measuring the converted models …"):
+        milliseconds = latencies(found)
+    try:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(picture, found, milliseconds)
+    except OSError as error:
+        raise ConfigError(f"can't write {picture}: {error.strerror}; choose another --picture") from error
+    rows = [run.row(ms) for run, ms in zip(found, milliseconds, strict=True)]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("run", box=SIMPLE, collapse_padding=True)
+    for heading in ("MACs", "accuracy", "F1", "worst", "converted", "kB", "ms", "× first"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    first = rows[0]["ms_per_face"]
+    for row in rows:
+        ms = row["ms_per_face"]
+        table.add_row(
+            row["run"],
+            f"{row['multiply_accumulates'] / 1e6:.1f} M" if row["multiply_accumulates"] else "–",
+            *(f"{row[key]:.3f}" if row[key] else "–" for key in ("accuracy", "macro_f1", "worst_recall")),
+            f"{row['quantized_accuracy']:.3f} {row['quantization']}" if row["quantized_accuracy"] else "–",
+            f"{row['bytes'] / 1000:,.0f}" if row["bytes"] else "–",
+            f"{ms:.3f}" if ms else "–",
+            f"{ms / first:.2f}" if ms and first else "–",
+        )
+    Console().print(table)
+    print(f"F1: macro-F1; worst: recall of the worst class; ms: a face, one thread. Picture: {picture}")
+
+
+@app.command()
+def crop(
+    data: DataOption,
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[VIDEO]…", help="Films in which the faces' framing is compared.", show_default=False),
+    ] = None,
+    faces: Annotated[int, typer.Option(min=20, help="Training faces to look at.")] = 3000,
+    seed: Annotated[int, typer.Option(min=0, help="Draws those faces.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how a data set frames its faces, against the boxes of the device's face detector."""
+    import json
+    from dataclasses import asdict
+
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from mien.edge.dataset import read_dataset
+
+    from .framing import Eyes, faces_of_video, measure_eyes, measure_framing
+
+    with _reading(data) as progress:
+        dataset = read_dataset(data, "seven", progress=progress)
+    train = dataset.splits["train"]
+    errors = Console(stderr=True)
+    steps = iter(track(range(min(faces, len(train))), "Finding faces", console=errors, disable=not errors.is_terminal))
+    framing = measure_framing(train, faces, seed, lambda: next(steps, None))
+    sample = train.take(np.random.default_rng(seed).permutation(len(train))[:faces])
+    eyes: dict[str, Eyes | None] = {data.name: measure_eyes(sample)}
+    for video in videos or []:
+        eyes[video.name] = measure_eyes(faces_of_video(video, framing.crop, train.store.shape[1]))
+    if as_json:
+        print(
+            json.dumps(
+                {**framing.to_json(), "eyes": {name: each and asdict(each) for name, each in eyes.items()}}, indent=1
+            )
+        )
+        return
+    table = Table("share of the face's side", "5 %", "median", "95 %", title=str(data), title_justify="left")
+    for name, row in (("box, to the right", framing.dx), ("box, down", framing.dy), ("box, side", framing.size)):
+        table.add_row(name, *(f"{value:+.3f}" if "side" not in name else f"{value:.3f}" for value in row))
+    Console().print(table)
+    found = framing.crop
+    print(f"a face was found in {framing.found:,} of {framing.faces:,}; for a recipe:")
+    print(f"[crop]\nscale = {found.scale:g}\ndx = {found.dx:g}\ndy = {found.dy:g}")
+    table = Table("eyes in faces so cut", "faces", "middle, x", "middle, y", "distance")
+    for name, each in eyes.items():
+        figures = (f"{each.faces:,}", *(f"{v:.3f}" for v in (each.x, each.y, each.distance))) if each else ("too few",)
+        table.add_row(name, *figures)
+    Console().print(table)
+
+
+@app.command()
 def fetch(
     out: Annotated[Path, typer.Option(help="Folder for FER2013; made if missing.")] = Path("data/fer2013"),
 ) -> None:

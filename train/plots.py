@@ -29,7 +29,7 @@ def face_sheet(path: Path, rows: dict[str, np.ndarray], title: str) -> None:
     axes.tick_params(length=0)
     axes.set_frame_on(False)
     axes.set_title(title, fontsize=10, loc="left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(path: Path, history: Sequence[dict[str, float]], best_epoch: int) -> None:
@@ -49,15 +49,21 @@ def curves(path: Path, history: Sequence[dict[str, float]], best_epoch: int) -> 
         axes.grid(alpha=0.3)
     panels[2].set_yscale("log")
     panels[0].legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> None:
     """Writes a confusion matrix; rows are true classes, each cell its share of the row and its count."""
-    matrix = np.array(counts)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 1.8 + 0.8 * len(classes)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
+    draw_confusion(axes, counts, classes, title)
+    save(figure, path)
+
+
+def draw_confusion(axes: plt.Axes, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> None:
+    """Draws what `confusion` writes."""
+    matrix = np.array(counts)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(matrix.shape):
         color = "white" if shares[i, j] > 0.5 else "black"
@@ -65,10 +71,10 @@ def confusion(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str
     axes.set_xticks(range(len(classes)), classes, rotation=30)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    _save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def save(figure: plt.Figure, path: Path) -> None:
+    """Writes a picture and forgets the figure."""
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110)
     plt.close(figure)
