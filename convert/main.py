@@ -88,6 +88,28 @@ def check(
         raise GateError(f"{bundle}: {'; '.join(verdict.problems)}: convert it again")
 
 
+@app.command()
+def profile(
+    bundle: Annotated[str, typer.Argument(help="The bundle's folder, or the name of one that Mien ships.")],
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each operator.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Time each operator of a bundle's model on this machine, one thread."""
+    from mien.edge.bundle import Bundle, find_bundle
+
+    from . import summary
+    from .profile import profile_model
+    from .steps import Steps
+
+    model = Bundle.load(find_bundle(bundle)).model
+    with Steps() as steps, steps.step("Timing the operators", repeats) as advance:
+        whole, parts = profile_model(model, repeats, lambda done: advance(1))
+    if as_json:
+        typer.echo(json.dumps({"whole": whole.to_json(), "operators": [each.to_json() for each in parts]}, indent=1))
+    else:
+        summary.show_profile(whole, parts)
+
+
 def _debug(context: typer.Context) -> bool:
     parent = context.parent
     return bool(parent and parent.params.get("debug"))

@@ -16,12 +16,12 @@ def operators(model: bytes) -> dict[str, int]:
     Every operator that the model declares counts, used or not: a runtime resolves them all when it loads.
     Raises BundleError if `model` isn't a TFLite model.
     """
-    schema = _schema()
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    form = schema()
+    names = {code: name for name, code in vars(form.BuiltinOperator).items() if not name.startswith("_")}
     try:
         if model[4:8] != b"TFL3":
             raise BundleError("not a TFLite model (no TFL3 mark): convert it again")
-        root = schema.Model.GetRootAs(model, 0)
+        root = form.Model.GetRootAs(model, 0)
         found: dict[str, int] = {}
         for i in range(root.OperatorCodesLength()):
             operator = root.OperatorCodes(i)
@@ -55,7 +55,8 @@ def unsupported(found: dict[str, int]) -> list[str]:
     return problems
 
 
-def _schema() -> Any:
+def schema() -> Any:
+    """LiteRT's module of the TFLite format's classes. Raises RuntimeMissing."""
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:

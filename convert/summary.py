@@ -11,6 +11,7 @@ from rich.table import Table
 
 from .check import Verdict
 from .folder import REPORT_FILE
+from .profile import Cost
 from .variant import Variant
 from .workflow import Outcome
 
@@ -52,6 +53,27 @@ def show_check(verdict: Verdict) -> None:
     console.print(table)
     console.print(f"Loads in {verdict.runtime}.")
     console.print(f"Runs in tflite-runtime 2.14: {verdict.old_runtime}.", soft_wrap=True)
+
+
+def show_profile(whole: Cost, parts: list[Cost]) -> None:
+    """Prints what each operator costs, and what each kind of operator does."""
+    console = Console(highlight=False, markup=False)
+    table = Table(box=SIMPLE, collapse_padding=True)
+    for heading in ("operator", "result", "MACs", "kB", "µs", "share", "MACs/ns"):
+        table.add_column(heading, justify="left" if heading in ("operator", "result") else "right", no_wrap=True)
+    total = sum(part.microseconds for part in parts)
+    for part in (*parts, whole):
+        table.add_row(
+            part.operator,
+            "×".join(str(side) for side in part.output[1:]),
+            f"{part.multiply_accumulates / 1e6:.2f} M" if part.multiply_accumulates else "",
+            f"{part.bytes / 1000:.1f}",
+            f"{part.microseconds:.1f}",
+            f"{part.microseconds / total:.0%}",
+            f"{part.multiply_accumulates / part.microseconds / 1000:.1f}" if part.multiply_accumulates else "",
+            style="bold" if part is whole else None,
+        )
+    console.print(table)
 
 
 def as_json(outcome: Outcome, out: Path) -> dict[str, Any]:
