@@ -1,4 +1,4 @@
-"""Random affine augmentation, drawn per image; one resampling for rotation, shift, shear, zoom and flip."""
+"""Random augmentation of faces, drawn per image: where a face lies, how it is lit, what hides it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far an image may be moved; the defaults are the reference system's."""
+    """How far an image may be changed; the defaults are the reference system's."""
 
     rotation: float = 30.0
     """Degrees to either side."""
@@ -24,17 +24,16 @@ class Augmentation:
     """Share of the side by which each axis is moved."""
     flip: bool = True
     """Mirrors every second image, left to right."""
+    light: float = 0.0
+    """How far brightness (half the range × light), and the logarithms of contrast and gamma, go to either side."""
+    erase: float = 0.0
+    """Share of the images of which a rectangle is hidden."""
 
 
-class RandomAffine(keras.layers.Layer):
-    """Moves float images [N, H, W, C]; pixels from beyond the border repeat the border's ("nearest" fill).
+class _Random(keras.layers.Layer):
+    """A change of float images [N, H, W, C] with pixels 0–255 that follows from DRAWS random numbers an image."""
 
-    The map is that of keras.preprocessing.image.ImageDataGenerator (deprecated): rotation · shift ·
-    shear · zoom about the centre, bilinear, then the flip.
-    """
-
-    DRAWS = 7
-    """Random numbers that one image takes."""
+    DRAWS = 0
 
     def __init__(self, augmentation: Augmentation, seed: int | None = None, **options: Any) -> None:
         super().__init__(dtype="float32", **options)
@@ -45,6 +44,24 @@ class RandomAffine(keras.layers.Layer):
         """`draws` are uniform numbers in [0, 1), float32 [N, DRAWS]; without them the layer draws its own."""
         if draws is None:
             draws = keras.random.uniform((ops.shape(images)[0], self.DRAWS), seed=self._seeds)
+        return self.change(images, draws)
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The changed images."""
+        raise NotImplementedError
+
+
+class RandomAffine(_Random):
+    """Moves images; pixels from beyond the border repeat the border's ("nearest" fill).
+
+    The map is that of keras.preprocessing.image.ImageDataGenerator (deprecated): rotation · shift ·
+    shear · zoom about the centre, bilinear, then the flip: one resampling for all.
+    """
+
+    DRAWS = 7
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The moved images."""
         transforms = self.transforms(draws, images.shape[1], images.shape[2])
         return ops.image.affine_transform(images, transforms, "bilinear", "nearest")
 
@@ -73,3 +90,66 @@ class RandomAffine(keras.layers.Layer):
             xx, yx = ops.where(mirrored, -xx, xx), ops.where(mirrored, -yx, yx)
         zero = ops.zeros_like(xx)
         return ops.stack([xx, xy, to_x, yx, yy, to_y, zero, zero], axis=1)
+
+
+class RandomLight(_Random):
+    """Changes gamma, then contrast about the middle gray, then brightness."""
+
+    DRAWS = 3
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The lit images, pixels 0–255."""
+        spread = (2 * draws - 1)[:, None, None, :] * self.augmentation.light
+        # 0 to a fractional power has no finite slope there, and some backends give not-a-number.
+        gamma = ops.power(ops.clip(images / 255, 1e-4, 1), ops.exp(spread[..., 0:1])) * 255
+        return ops.clip((gamma - 128) * ops.exp(spread[..., 1:2]) + 128 + spread[..., 2:3] * 128, 0, 255)
+
+
+class RandomErasing(_Random):
+    """Fills a rectangle of an image with one gray, as a hand or a cup before the face would.
+
+    Source: Zhong et al., Random Erasing Data Augmentation, https://arxiv.org/abs/1708.04896.
+    """
+
+    DRAWS = 6
+    SIDES = (1 / 8, 7 / 16)
+    """Least and greatest side of the rectangle, as a share of the image's."""
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The images, some with a rectangle."""
+        height, width = images.shape[1], images.shape[2]
+        low, high = self.SIDES
+        sides = low + (high - low) * draws[:, 1:3]
+        starts = draws[:, 3:5] * (1 - sides)
+        within = []
+        for axis, length in ((0, height), (1, width)):
+            places = (ops.arange(length, dtype="float32") + 0.5)[None] / length
+            start, side = starts[:, axis, None], sides[:, axis, None]
+            within.append(ops.logical_and(places >= start, places < start + side))
+        hidden = ops.logical_and(within[0][:, :, None], within[1][:, None, :])
+        hidden = ops.logical_and(hidden, (draws[:, 0] < self.augmentation.erase)[:, None, None])
+        return ops.where(hidden[..., None], draws[:, 5][:, None, None, None] * 255, images)
+
+
+class Augment(_Random):
+    """All of it: moves, then light, then what hides the face. What the augmentation leaves out costs nothing."""
+
+    _PARTS = (RandomAffine, RandomLight, RandomErasing)
+    DRAWS = sum(part.DRAWS for part in _PARTS)
+
+    def __init__(self, augmentation: Augmentation, seed: int | None = None, **options: Any) -> None:
+        super().__init__(augmentation, seed, **options)
+        self._parts = [part(augmentation) for part in self._PARTS]
+        self._used = (True, augmentation.light > 0, augmentation.erase > 0)
+
+    def build(self, *shapes: Any) -> None:
+        """There are no weights; without a build of its own Keras warns that its parts have none."""
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The augmented images, pixels 0–255."""
+        first = 0
+        for part, used in zip(self._parts, self._used, strict=True):
+            if used:
+                images = part.change(images, draws[:, first : first + part.DRAWS])
+            first += part.DRAWS
+        return images

@@ -14,7 +14,7 @@ from mien.edge.dataset import Dataset, FaceSet, read_dataset
 from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import Augmentation, RandomAffine
+from .augment import Augment, Augmentation
 
 EVALUATION_BATCH = 128
 
@@ -67,7 +67,7 @@ def training_batches(
     if batch_size % shard[1]:
         raise DataError(f"a batch of {batch_size} can't be split evenly over {shard[1]} workers")
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
-    affine = RandomAffine(augmentation)
+    augment = Augment(augmentation)
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), seed=[seed, epoch])
@@ -77,8 +77,8 @@ def training_batches(
 
     def augmented(indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _gather(faces, indices, classes)
-        draws = tf.random.stateless_uniform((batch_size, RandomAffine.DRAWS), seed=[seed, step])[part]
-        return scale_pixels(affine(pixels, draws), spec.scale, spec.offset), labels
+        draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS), seed=[seed, step])[part]
+        return scale_pixels(augment(pixels, draws), spec.scale, spec.offset), labels
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     dataset = epochs.flat_map(epoch_steps).map(augmented, num_parallel_calls=tf.data.AUTOTUNE)

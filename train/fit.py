@@ -21,7 +21,7 @@ from mien.edge.metrics import Metrics, measure
 from mien.edge.preprocess import scale_pixels
 
 from . import plots
-from .augment import Augmentation, RandomAffine
+from .augment import Augment, Augmentation
 from .data import EVALUATION_BATCH, evaluation_batches, training_batches
 from .distribute import Workers
 from .model import build
@@ -191,6 +191,7 @@ def describe(data: Dataset, recipe: Recipe, spec: InputSpec, seed: int, workers:
         "recipe": recipe.to_json(),
         "classes": list(data.classes),
         "input": asdict(spec),
+        "crop": asdict(recipe.crop),
         "seed": seed,
         "data": {"name": data.path.name, "fingerprint": data.fingerprint, "counts": data.counts()},
         "strategy": {"name": workers.name, "workers": workers.shard[1]},
@@ -212,7 +213,7 @@ def _versions() -> dict[str, str]:
 def _sample_sheet(path: Path, faces: FaceSet, augmentation: Augmentation, seed: int) -> None:
     """Eight faces (left) with eleven augmented versions each, so that a person can see that they still are faces."""
     originals = faces.take(np.random.default_rng(seed).choice(len(faces), min(8, len(faces)), replace=False))
-    affine = RandomAffine(augmentation, seed)
-    versions = [np.asarray(affine(originals[..., np.newaxis].astype(np.float32)))[..., 0] for _ in range(11)]
+    augment = Augment(augmentation, seed)
+    versions = [np.asarray(augment(originals[..., np.newaxis].astype(np.float32)))[..., 0] for _ in range(11)]
     rows = {f"face {i + 1}": np.stack([original, *(v[i] for v in versions)]) for i, original in enumerate(originals)}
     plots.face_sheet(path, rows, "Training faces: the original (first column), then as augmentation draws them")

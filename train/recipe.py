@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mien.edge.bundle import Crop
 from mien.edge.errors import ConfigError
 
 from .augment import Augmentation
@@ -16,6 +17,7 @@ RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "compact"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("plateau", "cosine")
+_TABLES: dict[str, type] = {"augmentation": Augmentation, "crop": Crop}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Recipe:
     precision: str = "auto"
     """One of PRECISIONS; "auto" takes mixed_bfloat16 where the processor has instructions for it."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    crop: Crop = field(default_factory=Crop)
+    """How the data set frames its faces; `mien-train crop` measures it, and the converted model's card repeats it."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for config.json."""
@@ -65,13 +69,13 @@ def load_recipe(path: Path) -> Recipe:
         raise ConfigError(f"can't read recipe {path}: {error.strerror}; the bundled ones are {known}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    moves = values.pop("augmentation", {})
-    if not isinstance(moves, dict):
-        raise ConfigError(f"{path}: 'augmentation' is not a table")
-    recipe = Recipe(
-        **_checked(Recipe, values, path, ""),
-        augmentation=Augmentation(**_checked(Augmentation, moves, path, "augmentation.")),
-    )
+    tables: dict[str, Any] = {}
+    for name, kind in _TABLES.items():
+        inner = values.pop(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{path}: {name!r} is not a table")
+        tables[name] = kind(**_checked(kind, inner, path, f"{name}."))
+    recipe = Recipe(**_checked(Recipe, values, path, ""), **tables)
     check_recipe(recipe, str(path))
     return recipe
 
@@ -98,8 +102,10 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     ]
     for key, low, high in limits:
         _check_range(where, key, getattr(recipe, key), low, high)
-    for key, high in (("rotation", 180), ("shear", 80), ("zoom", 0.9), ("shift", 1)):
+    for key, high in (("rotation", 180), ("shear", 80), ("zoom", 0.9), ("shift", 1), ("light", 1), ("erase", 1)):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
+    for key, low, high in (("scale", 0.1, 10), ("dx", -2, 2), ("dy", -2, 2)):
+        _check_range(where, f"crop.{key}", getattr(recipe.crop, key), low, high)
     for key, choices in (
         ("schedule", SCHEDULES),
         ("precision", PRECISIONS),
@@ -116,7 +122,7 @@ def _check_range(where: str, key: str, value: float, low: float, high: float) ->
 
 def _checked(kind: type, values: dict[str, Any], path: Path, prefix: str) -> dict[str, Any]:
     """`values` with each key known and of its field's type; a whole number serves where a float is wanted."""
-    known = {f.name: type(f.default) for f in fields(kind) if f.name != "augmentation"}
+    known = {f.name: type(f.default) for f in fields(kind) if f.name not in _TABLES}
     checked = {}
     for key, value in values.items():
         if key not in known:

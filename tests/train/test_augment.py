@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mien.train.augment import Augmentation, RandomAffine
+from mien.train.augment import Augment, Augmentation, RandomAffine, RandomErasing, RandomLight
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +85,49 @@ def test_nearest_fill_repeats_the_border() -> None:
     moved = np.asarray(RandomAffine(Augmentation(flip=False))(image, draws))[0, :, :, 0]
     assert (moved[:, :19] > 199).all()
     assert (moved[:, 21:] < 10).all()
+
+
+def test_light_worked_out_by_hand(images: np.ndarray) -> None:
+    draws = np.full((len(images), RandomLight.DRAWS), 0.5, np.float32)
+    layer = RandomLight(Augmentation(light=0.4))
+    assert np.abs(np.asarray(layer(images, draws)) - images).max() < 0.05
+    draws[0], draws[1] = (1.0, 0.5, 0.5), (0.5, 0.0, 1.0)
+    lit = np.asarray(layer(images, draws))
+    assert np.abs(lit[0] - 255 * (np.maximum(images[0], 0.0255) / 255) ** math.exp(0.4)).max() < 0.05
+    by_hand = np.clip((images[1] - 128) * math.exp(-0.4) + 128 + 0.4 * 128, 0, 255)
+    assert np.abs(lit[1] - by_hand).max() < 0.05
+
+
+def test_erasing_hides_one_rectangle_of_some_images(images: np.ndarray) -> None:
+    layer = RandomErasing(Augmentation(erase=0.5))
+    draws = np.random.default_rng(5).random((len(images), RandomErasing.DRAWS), np.float32)
+    draws[:, 0] = np.linspace(0, 0.99, len(images))
+    erased = np.asarray(layer(images, draws))
+    for image, draw, result in zip(images[..., 0], draws, erased[..., 0], strict=True):
+        changed = result != image
+        if draw[0] >= 0.5:
+            assert not changed.any()
+            continue
+        hidden = result == draw[5] * 255
+        rows, columns = np.flatnonzero(hidden.any(axis=1)), np.flatnonzero(hidden.any(axis=0))
+        assert hidden[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all(), "a whole rectangle"
+        assert (changed <= hidden).all(), "and nothing else"
+        for length in (len(rows), len(columns)):
+            assert 48 / 8 - 1 <= length <= 48 * 7 / 16 + 1
+
+
+def test_all_of_it_is_its_parts_in_turn(images: np.ndarray) -> None:
+    a = Augmentation(rotation=10, light=0.3, erase=0.7)
+    draws = np.random.default_rng(6).random((len(images), Augment.DRAWS), np.float32)
+    one_by_one: object = images
+    for part, numbers in (
+        (RandomAffine, draws[:, :7]),
+        (RandomLight, draws[:, 7:10]),
+        (RandomErasing, draws[:, 10:]),
+    ):
+        one_by_one = part(a)(one_by_one, numbers)
+    assert np.array_equal(np.asarray(Augment(a)(images, draws)), np.asarray(one_by_one))
+    plain = Augmentation(rotation=10)
+    assert np.array_equal(
+        np.asarray(Augment(plain)(images, draws)), np.asarray(RandomAffine(plain)(images, draws[:, :7]))
+    )
