@@ -15,6 +15,7 @@ from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
 from .augment import Augment, Augmentation
+from .distill import smoothed
 
 EVALUATION_BATCH = 128
 
@@ -51,10 +52,13 @@ def training_batches(
     augmentation: Augmentation,
     *,
     seed: int,
+    targets: np.ndarray | None = None,
     first_epoch: int = 0,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Endless shuffled, augmented batches: float32 [b, H, W, 1] and one-hot float32 [b, classes].
+    """Endless shuffled, augmented batches: float32 [b, H, W, 1] and their rows of `targets`, float32 [b, classes].
+
+    `targets` (float32 [N, classes]) say what each face is; by default its label alone, one-hot.
 
     Each epoch has len(faces) // batch_size steps; what is left over takes its turn in another epoch. Order
     and augmentation follow from `seed`, the epoch and the step alone, so that a resumed run goes on as it
@@ -68,6 +72,7 @@ def training_batches(
         raise DataError(f"a batch of {batch_size} can't be split evenly over {shard[1]} workers")
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
     augment = Augment(augmentation)
+    wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), seed=[seed, epoch])
@@ -76,7 +81,7 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices((batches, numbers))
 
     def augmented(indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = _gather(faces, indices, classes)
+        pixels, labels = _gather(faces, indices, wanted)
         draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS), seed=[seed, step])[part]
         return scale_pixels(augment(pixels, draws), spec.scale, spec.offset), labels
 
@@ -90,24 +95,26 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """All faces once, in order: float32 [b, H, W, 1] and one-hot float32 [b, classes]; the last batch may be short."""
 
+    wanted = smoothed(faces.labels, classes, 0)
+
     def scaled(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = _gather(faces, indices, classes)
+        pixels, labels = _gather(faces, indices, wanted)
         return scale_pixels(pixels, spec.scale, spec.offset), labels
 
     dataset = tf.data.Dataset.range(len(faces)).batch(batch_size).map(scaled, num_parallel_calls=tf.data.AUTOTUNE)
     return _unsharded(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def _gather(faces: FaceSet, indices: tf.Tensor, classes: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Pixels float32 [b, H, W, 1] (0–255) and one-hot labels float32 [b, classes] of the faces `indices`."""
+def _gather(faces: FaceSet, indices: tf.Tensor, targets: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pixels float32 [b, H, W, 1] (0–255) and targets float32 [b, classes] of the faces `indices`."""
 
     def fetch(rows: np.ndarray) -> tuple[Any, Any]:
-        return faces.take(rows), faces.labels[rows]
+        return faces.take(rows), targets[rows]
 
-    pixels, labels = tf.numpy_function(fetch, [indices], (tf.uint8, tf.int64))
+    pixels, labels = tf.numpy_function(fetch, [indices], (tf.uint8, tf.float32))
     pixels = tf.ensure_shape(pixels, (indices.shape[0], *faces.store.shape[1:]))
-    labels = tf.ensure_shape(labels, (indices.shape[0],))
-    return tf.cast(pixels, tf.float32)[..., tf.newaxis], tf.one_hot(labels, classes)
+    labels = tf.ensure_shape(labels, (indices.shape[0], targets.shape[1]))
+    return tf.cast(pixels, tf.float32)[..., tf.newaxis], labels
 
 
 def _unsharded(dataset: tf.data.Dataset) -> tf.data.Dataset:

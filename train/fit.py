@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from mien.edge.bundle import InputSpec
 from mien.edge.dataset import Dataset, FaceSet
+from mien.edge.errors import ConfigError
 from mien.edge.files import replacing, write_text
 from mien.edge.metrics import Metrics, measure
 from mien.edge.preprocess import scale_pixels
@@ -23,6 +24,7 @@ from mien.edge.preprocess import scale_pixels
 from . import plots
 from .augment import Augment, Augmentation
 from .data import EVALUATION_BATCH, evaluation_batches, training_batches
+from .distill import STEP, TEACHERS, blended, smoothed, teacher_recipe
 from .distribute import Workers
 from .model import build
 from .recipe import Recipe
@@ -52,6 +54,7 @@ def fit(
     recipe = replace(recipe, precision=choose_precision(recipe.precision))
     folder = RunFolder(out, writes=workers.is_first)
     folder.start(describe(data, recipe, spec, seed, workers), resume)
+    teachers = _teachers(data, recipe, out, spec, workers, seed, verbose)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(recipe.precision)
@@ -65,6 +68,7 @@ def fit(
         spec,
         recipe.augmentation,
         seed=seed,
+        targets=_targets(train_faces, classes, recipe, teachers, spec, verbose),
         first_epoch=folder.epochs,
         shard=workers.shard,
     )
@@ -76,7 +80,7 @@ def fit(
         model = build(recipe.arch, shape, classes)
         model.compile(
             make_optimizer(recipe, steps),
-            keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+            keras.losses.CategoricalCrossentropy(),  # the targets are smoothed already
             metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
         if folder.epochs:
@@ -108,6 +112,52 @@ def fit(
             verbose=verbose if workers.is_first else 0,
         )
     return finish(data, recipe, folder, spec) if workers.is_first else None
+
+
+def _teachers(
+    data: Dataset, recipe: Recipe, out: Path, spec: InputSpec, workers: Workers, seed: int, verbose: int
+) -> list[Path]:
+    """The networks (model.keras) of the recipe's teachers; those that aren't there yet are trained, or trained on."""
+    number = recipe.distillation.teachers
+    if number and workers.shard[1] > 1:
+        raise ConfigError(
+            "a recipe with teachers is for one machine: set its distillation.teachers to 0 for several machines"
+        )
+    paths = []
+    for k in range(1, number + 1):
+        folder = out / TEACHERS / str(k)
+        paths.append(folder / "model.keras")
+        if paths[-1].exists():
+            continue
+        if verbose:
+            print(f"teacher {k} of {number}, in {folder}", flush=True)
+        began = (folder / "config.json").exists()
+        fit(
+            data,
+            teacher_recipe(recipe),
+            folder,
+            spec=spec,
+            workers=workers,
+            seed=seed + k,
+            resume=began,
+            verbose=verbose,
+        )
+        keras.backend.clear_session()
+    return paths
+
+
+def _targets(
+    faces: FaceSet, classes: int, recipe: Recipe, teachers: list[Path], spec: InputSpec, verbose: int
+) -> np.ndarray:
+    """float32 [N, classes]: what the network learns of each training face."""
+    targets = smoothed(faces.labels, classes, recipe.label_smoothing)
+    if not teachers:
+        return targets
+    steps = -(-len(faces) // STEP) * len(teachers)
+    progress = keras.utils.Progbar(steps, verbose=verbose, unit_name="batch")
+    if verbose:
+        print("the teachers read the training faces", flush=True)
+    return blended(targets, faces, teachers, recipe.distillation.weight, spec, lambda: progress.add(1))
 
 
 def finish(data: Dataset, recipe: Recipe, folder: RunFolder, spec: InputSpec) -> Metrics:

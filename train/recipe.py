@@ -17,7 +17,22 @@ RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "compact"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("plateau", "cosine")
-_TABLES: dict[str, type] = {"augmentation": Augmentation, "crop": Crop}
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Networks that are trained first, and whose averaged readings of the training faces the network learns from.
+
+    Source: Hinton et al., Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531. Where
+    labels are noisy, as FER2013's are, the average also says of which faces the label is in doubt.
+    """
+
+    teachers: int = 0
+    """How many; 0 is off."""
+    weight: float = 0.7
+    """Their share of what the network learns; the rest is the label's."""
+    recipe: str = ""
+    """A bundled recipe of theirs; by default the network's own, without teachers."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +67,16 @@ class Recipe:
     precision: str = "auto"
     """One of PRECISIONS; "auto" takes mixed_bfloat16 where the processor has instructions for it."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    distillation: Distillation = field(default_factory=Distillation)
     crop: Crop = field(default_factory=Crop)
     """How the data set frames its faces; `mien-train crop` measures it, and the converted model's card repeats it."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for config.json."""
         return asdict(self)
+
+
+_TABLES: dict[str, type] = {"augmentation": Augmentation, "distillation": Distillation, "crop": Crop}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -104,6 +123,8 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         _check_range(where, key, getattr(recipe, key), low, high)
     for key, high in (("rotation", 180), ("shear", 80), ("zoom", 0.9), ("shift", 1), ("light", 1), ("erase", 1)):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
+    _check_range(where, "distillation.teachers", recipe.distillation.teachers, 0, 100)
+    _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)
     for key, low, high in (("scale", 0.1, 10), ("dx", -2, 2), ("dy", -2, 2)):
         _check_range(where, f"crop.{key}", getattr(recipe.crop, key), low, high)
     for key, choices in (
