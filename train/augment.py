@@ -28,6 +28,8 @@ class Augmentation:
     """How far brightness (half the range × light), and the logarithms of contrast and gamma, go to either side."""
     erase: float = 0.0
     """Share of the images of which a rectangle is hidden."""
+    mixup: float = 0.0
+    """Share of the images that are blended with another one, and their targets with them."""
 
 
 class _Random(keras.layers.Layer):
@@ -153,3 +155,25 @@ class Augment(_Random):
                 images = part.change(images, draws[:, first : first + part.DRAWS])
             first += part.DRAWS
         return images
+
+
+MIXUP_DRAWS = 2
+"""Random numbers that `mixup` takes for an image."""
+
+
+def mixup(images: Any, targets: Any, draws: Any, share: float) -> tuple[Any, Any]:
+    """Blends a `share` of the images float [N, H, W, C] and targets float [N, C] with their neighbours'; N is even.
+
+    The n-th image's neighbour is the one beside it in its pair (0 and 1, 2 and 3, …), so that an even part of a
+    batch is blended as the whole batch would be. Its own part is sin²(πu/2) of a uniform u, which is Beta(½, ½):
+    mostly one image or the other. `draws` are uniform in [0, 1), float32 [N, MIXUP_DRAWS].
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, https://arxiv.org/abs/1710.09412.
+    """
+    own = ops.where(draws[:, 0] < share, ops.square(ops.sin(math.pi / 2 * draws[:, 1])), 1.0)
+    blended = []
+    for values in (images, targets):
+        shape = values.shape
+        neighbours = ops.reshape(ops.flip(ops.reshape(values, (-1, 2, *shape[1:])), axis=1), (-1, *shape[1:]))
+        part = ops.reshape(own, (-1, *(1 for _ in shape[1:])))
+        blended.append(part * values + (1 - part) * neighbours)
+    return blended[0], blended[1]

@@ -14,7 +14,7 @@ from mien.edge.dataset import Dataset, FaceSet, read_dataset
 from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import Augment, Augmentation
+from .augment import MIXUP_DRAWS, Augment, Augmentation, mixup
 from .distill import smoothed
 
 EVALUATION_BATCH = 128
@@ -70,6 +70,8 @@ def training_batches(
         raise DataError(f"{size} training faces don't fill a batch of {batch_size}: lower the recipe's batch_size")
     if batch_size % shard[1]:
         raise DataError(f"a batch of {batch_size} can't be split evenly over {shard[1]} workers")
+    if augmentation.mixup and batch_size // shard[1] % 2:
+        raise DataError(f"mixup takes faces by twos: a batch of {batch_size} over {shard[1]} workers isn't even")
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
     augment = Augment(augmentation)
     wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
@@ -82,8 +84,11 @@ def training_batches(
 
     def augmented(indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _gather(faces, indices, wanted)
-        draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS), seed=[seed, step])[part]
-        return scale_pixels(augment(pixels, draws), spec.scale, spec.offset), labels
+        draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + MIXUP_DRAWS), seed=[seed, step])[part]
+        pixels = augment(pixels, draws[:, MIXUP_DRAWS:])
+        if augmentation.mixup:
+            pixels, labels = mixup(pixels, labels, draws[:, :MIXUP_DRAWS], augmentation.mixup)
+        return scale_pixels(pixels, spec.scale, spec.offset), labels
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     dataset = epochs.flat_map(epoch_steps).map(augmented, num_parallel_calls=tf.data.AUTOTUNE)

@@ -29,11 +29,14 @@ DataOption = Annotated[
     Path, typer.Option("--data", help="CSV, folder, .zip or .tar.gz of labelled faces.", show_default=False)
 ]
 ClassesOption = Annotated[str, typer.Option(help="five, seven, all (those of a folder), or names with commas between.")]
-ArchOption = Annotated[str | None, typer.Option(help="Network: compact or reference.", show_default="the recipe's")]
+ArchOption = Annotated[
+    str | None, typer.Option(help="Network, such as compact, small or reference.", show_default="the recipe's")
+]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        help="How to train: compact, reference, or a TOML file.", show_default="the network's own, or compact"
+        help="How to train: base, small, compact, reference, short, or a TOML file.",
+        show_default="the network's own, or base",
     ),
 ]
 SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave out bad rows and files instead of stopping.")]
@@ -317,7 +320,8 @@ def _recipe(name: str | None, arch: str | None, epochs: int | None = None) -> Re
 
     if arch is not None and arch not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {arch!r}: choose one of {', '.join(ARCHITECTURES)}")
-    name = name or arch or DEFAULT_RECIPE
+    own = arch is not None and find_recipe(arch).is_file()
+    name = name or (arch if own else None) or DEFAULT_RECIPE
     recipe = load_recipe(find_recipe(name))
     if recipe.arch not in ARCHITECTURES:
         raise ConfigError(f"{name}: unknown architecture {recipe.arch!r}: choose one of {', '.join(ARCHITECTURES)}")

@@ -121,7 +121,15 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     ]
     for key, low, high in limits:
         _check_range(where, key, getattr(recipe, key), low, high)
-    for key, high in (("rotation", 180), ("shear", 80), ("zoom", 0.9), ("shift", 1), ("light", 1), ("erase", 1)):
+    for key, high in (
+        ("rotation", 180),
+        ("shear", 80),
+        ("zoom", 0.9),
+        ("shift", 1),
+        ("light", 1),
+        ("erase", 1),
+        ("mixup", 1),
+    ):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
     _check_range(where, "distillation.teachers", recipe.distillation.teachers, 0, 100)
     _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mien.train.augment import Augment, Augmentation, RandomAffine, RandomErasing, RandomLight
+from mien.train.augment import MIXUP_DRAWS, Augment, Augmentation, RandomAffine, RandomErasing, RandomLight, mixup
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +131,17 @@ def test_all_of_it_is_its_parts_in_turn(images: np.ndarray) -> None:
     assert np.array_equal(
         np.asarray(Augment(plain)(images, draws)), np.asarray(RandomAffine(plain)(images, draws[:, :7]))
     )
+
+
+def test_mixup_worked_out_by_hand(images: np.ndarray) -> None:
+    targets = np.eye(16, dtype=np.float32)
+    draws = np.zeros((16, MIXUP_DRAWS), np.float32)
+    draws[:, 0] = 0.9  # not blended
+    draws[2], draws[5] = (0.1, 0.5), (0.1, 1 / 3)
+    mixed, blended = (np.asarray(each) for each in mixup(images, targets, draws, 0.5))
+    untouched = [i for i in range(16) if i not in (2, 5)]
+    assert np.array_equal(mixed[untouched], images[untouched])
+    assert np.array_equal(blended[untouched], targets[untouched])
+    assert np.allclose(mixed[2], (images[2] + images[3]) / 2, atol=1e-3), "sin²(45°) is a half"
+    assert np.allclose(mixed[5], images[5] / 4 + images[4] * 3 / 4, atol=1e-3), "sin²(30°) is a quarter"
+    assert blended[5] == pytest.approx(targets[5] / 4 + targets[4] * 3 / 4, abs=1e-6)

@@ -69,6 +69,15 @@ def test_shards_are_parts_of_the_one_batch(dataset: Dataset) -> None:
     for (x, y), (u, v) in zip(one, together, strict=True):
         assert np.array_equal(y, v)
         assert np.allclose(x, u, atol=1e-6)
+    mixing = Augmentation(mixup=0.7)
+    one = batches(faces, 4, augmentation=mixing)
+    parts = [batches(faces, 4, shard=(k, 2), augmentation=mixing) for k in range(2)]
+    for (x, y), first, second in zip(one, *parts, strict=True):
+        assert np.allclose(x, np.concatenate([first[0], second[0]]), atol=1e-6)
+        assert np.allclose(y, np.concatenate([first[1], second[1]]), atol=1e-6)
+        assert (y.max(axis=1) < 1).any(), "some faces are two people's"
+    with pytest.raises(DataError, match="mixup takes faces by twos: a batch of 12 over 4 workers isn't even"):
+        batches(faces, 1, batch_size=12, shard=(0, 4), augmentation=mixing)
     with pytest.raises(DataError, match="can't be split evenly over 3"):
         batches(faces, 1, shard=(0, 3))
 

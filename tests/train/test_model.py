@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from mien.convert.network import multiply_accumulates
 from mien.edge.errors import ConfigError
 from mien.train.model import ARCHITECTURES, build
 
@@ -28,23 +29,24 @@ def test_reference_network_has_the_published_layers() -> None:
     assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", *block * 4, "Flatten", *head]
 
 
-def test_every_batch_normalization_of_the_compact_network_folds() -> None:
-    layers = build("compact", (48, 48, 1), 5).layers
-    for i, layer in enumerate(layers):
+@pytest.mark.parametrize("arch", [arch for arch in ARCHITECTURES if arch != "reference"])
+def test_every_batch_normalization_folds(arch: str) -> None:
+    """Each directly follows a convolution without a bias, whose weights take it up."""
+    for layer in build(arch, (48, 48, 1), 5).layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            assert isinstance(layers[i - 1], keras.layers.Conv2D)
-            assert not layers[i - 1].use_bias
+            before = layer.input._keras_history.operation
+            assert isinstance(before, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and not before.use_bias
 
 
-def test_compact_network_costs_what_its_docstring_says() -> None:
-    model = build("compact", (48, 48, 1), 5)
-    assert model.count_params() == 527_709
-    macs = sum(
-        int(np.prod(layer.output.shape[1:])) * int(np.prod(layer.kernel.shape[:-1]))
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
-    )
-    assert macs == 49_601_312
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_networks_cost_what_their_docstrings_say(arch: str) -> None:
+    model = build(arch, (48, 48, 1), 5)
+    macs, parameters = multiply_accumulates(model), model.count_params()
+    assert ARCHITECTURES[arch].__doc__ is not None
+    said = " ".join(ARCHITECTURES[arch].__doc__.split())
+    if arch != "reference":
+        assert f"{macs / 1e6:.1f} M multiply-accumulates" in said
+        assert f"{parameters / 1e6:.2f} M parameters" in said
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -8,8 +8,9 @@ import pytest
 
 from mien.edge.errors import ConfigError
 from mien.train.augment import Augmentation
+from mien.train.distill import teacher_recipe
 from mien.train.model import ARCHITECTURES
-from mien.train.recipe import RECIPES, Recipe, find_recipe, load_recipe
+from mien.train.recipe import DEFAULT_RECIPE, RECIPES, Recipe, find_recipe, load_recipe
 
 
 def test_reference_recipe_is_the_reference_system() -> None:
@@ -19,9 +20,16 @@ def test_reference_recipe_is_the_reference_system() -> None:
     assert recipe.augmentation == Augmentation(rotation=30, shear=0.3, zoom=0.3, shift=0.4, flip=True)
 
 
-def test_every_network_has_a_recipe_of_its_own() -> None:
+def test_a_recipe_of_a_networks_name_is_that_networks() -> None:
     for arch in ARCHITECTURES:
-        assert load_recipe(find_recipe(arch)).arch == arch
+        if find_recipe(arch).is_file():
+            assert load_recipe(find_recipe(arch)).arch == arch
+    assert load_recipe(find_recipe(DEFAULT_RECIPE)).arch in ARCHITECTURES
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
+def test_teachers_of_bundled_recipes_are_bundled(file: Path) -> None:
+    assert teacher_recipe(load_recipe(file)).distillation.teachers == 0
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
