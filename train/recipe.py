@@ -14,7 +14,7 @@ from mien.edge.errors import ConfigError
 from .augment import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
-DEFAULT_RECIPE = "compact"
+DEFAULT_RECIPE = "base"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("plateau", "cosine")
 
