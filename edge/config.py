@@ -12,9 +12,16 @@
     min_neighbors = 5                       # hits that make a face: more means fewer false faces
     min_face = 0.08                         # least height of a face: share of the picture's, or pixels from 1 on
 
+    every_frame = false                     # search every frame whole: many times slower, finds little more
+
     [tracker]
     min_overlap = 0.3                       # of two boxes (intersection over union) that are one face
-    forget_after = 1.0                      # seconds without the face
+    forget_after = 1.0                      # seconds without the face after which it gets a new number
+    hold = 0.25                             # seconds without the face for which it is still shown
+
+    [smoothing]
+    time_constant = 0.5                     # seconds over which readings are averaged; 0: each frame for itself
+    margin = 0.1                            # by which another label must be likelier to take over
 
 Paths are relative to the folder that `mien` is run in.
 """
@@ -39,19 +46,29 @@ def _number(default: float, low: float, high: float) -> Any:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """What HaarDetector is made with."""
+    """How faces are detected."""
 
     scale_factor: float = _number(1.1, 1.01, 2.0)
     min_neighbors: int = _number(5, 0, 100)
     min_face: float = _number(0.08, 0.0, 10_000.0)
+    every_frame: bool = False
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """What Tracker is made with."""
+    """How faces are followed."""
 
     min_overlap: float = _number(0.3, 0.01, 1.0)
     forget_after: float = _number(1.0, 0.0, 3600.0)
+    hold: float = _number(0.25, 0.0, 60.0)
+
+
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """What Smoother is made with."""
+
+    time_constant: float = _number(0.5, 0.0, 60.0)
+    margin: float = _number(0.1, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class Config:
     loop: bool = False
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
+    smoothing: SmoothingConfig = SmoothingConfig()
 
     @classmethod
     def read(cls, path: Path) -> Config:
@@ -106,7 +124,7 @@ def _checked(values: Mapping[str, Any], defaults: Any, prefix: str) -> dict[str,
 
 def _converted(name: str, value: Any, default: Any) -> Any:
     """A TOML value as the type of the field's default."""
-    if isinstance(default, DetectorConfig | TrackerConfig):
+    if isinstance(default, DetectorConfig | TrackerConfig | SmoothingConfig):
         if not isinstance(value, dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {_kind(value)}")
         return type(default)(**_checked(value, default, f"{name}."))

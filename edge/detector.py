@@ -13,9 +13,6 @@ from .records import Box, Image
 CASCADE = Path(__file__).parent / "data" / "haarcascade_frontalface_default.xml"
 """OpenCV's frontal face cascade; OpenCV's own copy isn't in every build of it."""
 
-_WINDOW = 24
-"""Side of the cascade's window, pixels: it can't find a smaller face."""
-
 
 class Detector(Protocol):
     """Finds the faces of one picture."""
@@ -30,6 +27,9 @@ class HaarDetector:
     Histogram equalisation is left out on purpose: on Mien's test videos it lost faces (on one of them
     four of five) and found no more.
     """
+
+    WINDOW = 24
+    """Side of the cascade's window, pixels: it can't find a smaller face."""
 
     def __init__(
         self, scale_factor: float = 1.1, min_neighbors: int = 5, min_face: float = 0.08, cascade: Path = CASCADE
@@ -56,10 +56,28 @@ class HaarDetector:
     def detect(self, gray: Image) -> list[Box]:
         """Boxes within a gray picture uint8 [H, W], from left to right."""
         height, width = gray.shape
-        if min(height, width) < _WINDOW:
+        if min(height, width) < self.WINDOW:
             return []
-        least = max(_WINDOW, round(self._min_face * height if self._min_face < 1 else self._min_face))
+        least = max(self.WINDOW, round(self._min_face * height if self._min_face < 1 else self._min_face))
         found = self._cascade.detectMultiScale(
             gray, scaleFactor=self._scale_factor, minNeighbors=self._min_neighbors, minSize=(least, least)
         )
         return sorted(Box(*(int(value) for value in box)) for box in found)
+
+    def search(self, gray: Image, low: float, high: float) -> list[Box]:
+        """Boxes with a side from `low` to `high` pixels, as sure as those of `detect`."""
+        return self._found(gray, self._scale_factor, self._min_neighbors, low, high)
+
+    def scan(self, gray: Image, scale_factor: float, low: float, high: float) -> list[Box]:
+        """Boxes with a side from `low` to `high` pixels that may be faces: one hit is enough."""
+        return self._found(gray, scale_factor, 1, low, high)
+
+    def _found(self, gray: Image, scale_factor: float, neighbors: int, low: float, high: float) -> list[Box]:
+        if min(gray.shape) < self.WINDOW:
+            return []
+        # OpenCV rounds the window of each step to whole pixels before it compares.
+        least, most = max(self.WINDOW, int(low)), int(high) + 1
+        found = self._cascade.detectMultiScale(
+            gray, scaleFactor=scale_factor, minNeighbors=neighbors, minSize=(least, least), maxSize=(most, most)
+        )
+        return [Box(*(int(value) for value in box)) for box in found]

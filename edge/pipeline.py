@@ -13,13 +13,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from .bundle import Crop
-from .detector import Detector
+from .finder import Finder
 from .overlay import draw_overlay
 from .preprocess import crop_face, part_of
-from .records import Frame, Image, Observation, Reading
+from .records import Frame, Image, Observation
 from .sinks.base import Sink
+from .smoother import Smoother
 from .sources.base import Source
-from .tracker import Tracker
 
 STAGES = ("capture", "detect", "classify", "draw", "sink")
 _REMEMBERED = 10_000
@@ -35,7 +35,6 @@ class FaceClassifier(Protocol):
     face_size: tuple[int, int]
     """Height and width of a face, pixels."""
     crop: Crop
-    uncertain_below: float
 
     def scores(self, faces: Image) -> np.ndarray:
         """float32 [N, labels]: probabilities of gray faces uint8 [N, height, width]."""
@@ -79,14 +78,14 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        detector: Detector,
-        tracker: Tracker,
+        finder: Finder,
         classifier: FaceClassifier,
+        smoother: Smoother,
         sinks: Sequence[Sink],
         overlay: bool = True,
     ) -> None:
         """Without `overlay` sinks get pictures as they came."""
-        self._source, self._detector, self._tracker, self._classifier = source, detector, tracker, classifier
+        self._source, self._finder, self._classifier, self._smoother = source, finder, classifier, smoother
         self._sinks, self._overlay = sinks, overlay
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
 
@@ -121,21 +120,14 @@ class Pipeline:
 
     def observe(self, frame: Frame) -> Observation:
         """Finds and reads all faces of a frame."""
-        if not self._source.related:
-            self._tracker.reset()
-        boxes = self._timed("detect", lambda: self._detector.detect(frame.gray))
-        faces = self._tracker.update(boxes, frame.time)
+        related = self._source.related
+        if not related:
+            self._smoother.reset()
+        faces = self._timed("detect", lambda: self._finder.find(frame, related))
         if not faces:
             return Observation(frame, ())
         scores = self._timed("classify", lambda: self._classify(frame, [face.box for face in faces]))
-        labels = self._classifier.labels
-        return Observation(
-            frame,
-            tuple(
-                Reading(face, dict(zip(labels, map(float, row), strict=True)), self._classifier.uncertain_below)
-                for face, row in zip(faces, scores, strict=True)
-            ),
-        )
+        return Observation(frame, self._smoother.update(faces, scores, frame.time))
 
     def _classify(self, frame: Frame, boxes: Sequence[Any]) -> np.ndarray:
         parts = (part_of(box, self._classifier.crop) for box in boxes)

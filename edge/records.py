@@ -59,24 +59,22 @@ class Reading:
 
     face: Face
     scores: dict[str, float]
-    """Label → probability, summing to 1."""
-    uncertain_below: float = 0.0
-    """Confidence that the likeliest emotion needs to be named."""
-
-    @property
-    def likeliest(self) -> str:
-        """The label with the highest probability."""
-        return max(self.scores, key=self.scores.__getitem__)
-
-    @property
-    def emotion(self) -> str:
-        """The likeliest label, or UNCERTAIN where its probability is too low."""
-        return UNCERTAIN if self.confidence < self.uncertain_below else self.likeliest
+    """Label → probability, averaged over time, summing to 1."""
+    emotion: str
+    """One of the labels, or UNCERTAIN."""
+    raw: dict[str, float]
+    """Label → probability in this frame alone."""
 
     @property
     def confidence(self) -> float:
-        """The highest probability, 0 to 1."""
-        return max(self.scores.values())
+        """The emotion's probability, 0 to 1; the highest one if it is uncertain."""
+        return self.scores[self.emotion] if self.emotion in self.scores else max(self.scores.values())
+
+    @property
+    def likeliest(self) -> tuple[str, float]:
+        """The label that is likeliest in this frame alone, and its probability."""
+        label = max(self.raw, key=self.raw.__getitem__)
+        return label, self.raw[label]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +97,7 @@ class Observation:
                     "emotion": reading.emotion,
                     "confidence": round(reading.confidence, 4),
                     "scores": {label: round(p, 4) for label, p in reading.scores.items()},
+                    "raw": {"emotion": reading.likeliest[0], "confidence": round(reading.likeliest[1], 4)},
                 }
                 for reading in self.readings
             ],

@@ -75,6 +75,6 @@ def astronaut() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def face_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """12 frames, 25 a second, 320×240: one drawn face moves right, from the sixth frame on a second one stands."""
+    """12 frames, 10 a second, 320×240: one drawn face moves right, from the sixth frame on a second one stands."""
     images = [scene((20 + 4 * i, 60, 90), *([(210, 80, 70)] if i >= 5 else [])) for i in range(12)]
-    return write_video(tmp_path_factory.mktemp("videos") / "faces.avi", images)
+    return write_video(tmp_path_factory.mktemp("videos") / "faces.avi", images, rate=10)

@@ -88,11 +88,16 @@ def latencies(runs: Sequence[Run], repeats: int = 15, faces: int = 40) -> list[f
     """
     noise = np.random.default_rng(0)
     classifiers = [Classifier(run.bundle) if run.bundle else None for run in runs]
-    inputs = [c and noise.integers(0, 256, (faces, *c.face_size)).astype(np.uint8) for c in classifiers]
+    inputs = {
+        c.face_size: noise.integers(0, 256, (faces, *c.face_size)).astype(np.uint8)
+        for c in classifiers
+        if c is not None
+    }
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats + 1):
-        for classifier, images, measured in zip(classifiers, inputs, times, strict=True):
-            if classifier is not None and images is not None:
+        for classifier, measured in zip(classifiers, times, strict=True):
+            if classifier is not None:
+                images = inputs[classifier.face_size]
                 start = time.perf_counter()
                 classifier.scores(images)
                 measured.append(1000 * (time.perf_counter() - start) / faces)
@@ -114,11 +119,11 @@ def draw(path: Path, runs: Sequence[Run], milliseconds: Sequence[float | None]) 
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8)
     _scatter(panels[2], runs, milliseconds)
-    for axes, run in zip(np.ravel(below.subplots(1, columns)), [*runs, *[None] * (columns - len(runs))], strict=True):
-        if run is None:
-            axes.set_axis_off()
+    for i, axes in enumerate(np.ravel(below.subplots(1, columns))):
+        if i < len(runs):
+            plots.draw_confusion(axes, runs[i].metrics["confusion"], runs[i].config["classes"], runs[i].name)
         else:
-            plots.draw_confusion(axes, run.metrics["confusion"], run.config["classes"], run.name)
+            axes.set_axis_off()
     plots.save(figure, path)
 
 

@@ -33,7 +33,8 @@ def smoothed(labels: np.ndarray, classes: int, smoothing: float) -> np.ndarray:
 
     Source: Szegedy et al., Rethinking the Inception Architecture, https://arxiv.org/abs/1512.00567, section 7.
     """
-    return (np.eye(classes, dtype=np.float32)[labels] * (1 - smoothing) + smoothing / classes).astype(np.float32)
+    rows: np.ndarray = np.eye(classes, dtype=np.float32)[labels] * np.float32(1 - smoothing)
+    return rows + np.float32(smoothing / classes)
 
 
 def blended(

@@ -66,7 +66,7 @@ class Eyes:
     """Between the eyes' centres."""
 
 
-def measure_framing(faces: FaceSet, count: int, seed: int, progress: Callable[[], None] = lambda: None) -> Framing:
+def measure_framing(faces: FaceSet, count: int, seed: int, progress: Callable[[], object] = lambda: None) -> Framing:
     """Runs the device's detector on `count` faces drawn by `seed`. Raises DataError if it finds too few.
 
     Each face is enlarged, and its border repeated around it, so that a box may be larger than the picture.
@@ -77,7 +77,7 @@ def measure_framing(faces: FaceSet, count: int, seed: int, progress: Callable[[]
     for row in rows:
         face = faces.take(np.array([row]))[0]
         side = face.shape[0]
-        framed = cv2.copyMakeBorder(face, *[side // 2] * 4, cv2.BORDER_REPLICATE)
+        framed = np.pad(face, side // 2, mode="edge")
         large = cv2.resize(framed, None, fx=_ENLARGE, fy=_ENLARGE, interpolation=cv2.INTER_CUBIC)
         boxes = detector.detect(large)  # type: ignore[arg-type]
         if boxes:
@@ -101,7 +101,7 @@ def measure_framing(faces: FaceSet, count: int, seed: int, progress: Callable[[]
 
 def measure_eyes(faces: Iterable[Image]) -> Eyes | None:
     """Finds the eyes in gray faces uint8 [H, W] by OpenCV's eye cascade; None if it finds too few."""
-    cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / "haarcascade_eye.xml"))
+    cascade = cv2.CascadeClassifier(str(Path(cv2.__file__).parent / "data" / "haarcascade_eye.xml"))
     found = []
     for face in faces:
         large = cv2.resize(face, (192, 192), interpolation=cv2.INTER_CUBIC)

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mien.edge.records import Face, Reading
+
 
 def draw_face(size: int) -> np.ndarray:
     """uint8 [size, size]: a gray face that looks at the camera, on gray 90."""
@@ -52,3 +54,8 @@ def read_video(path: Path) -> list[np.ndarray]:
         images.append(frame[1])
     capture.release()
     return images
+
+
+def reading(face: Face, scores: dict[str, float]) -> Reading:
+    """What the classifier says of a face in a frame that stands for itself."""
+    return Reading(face, scores, max(scores, key=scores.__getitem__), scores)

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from faces import reading
 
 from mien.edge import demo
 from mien.edge.demo import FRAME_RATE, FRAMES, HEIGHT, WIDTH, Summary, find_photograph, moving_picture
@@ -18,7 +19,7 @@ from mien.edge.detector import HaarDetector
 from mien.edge.errors import RuntimeMissing, SinkError
 from mien.edge.pipeline import Stats
 from mien.edge.preprocess import to_gray
-from mien.edge.records import Box, Face, Frame, Observation, Reading
+from mien.edge.records import Box, Face, Frame, Observation
 
 needs_photographs = pytest.mark.skipif(
     not (importlib.util.find_spec("skimage") and importlib.util.find_spec("matplotlib")),
@@ -41,7 +42,7 @@ def observe(index: int, *readings: tuple[int, str, float]) -> Observation:
     return Observation(
         frame,
         tuple(
-            Reading(Face(id, Box(0, 0, 10, 10)), {emotion: confidence, "other": 1 - confidence})
+            reading(Face(id, Box(0, 0, 10, 10)), {emotion: confidence, "other": 1 - confidence})
             for id, emotion, confidence in readings
         ),
     )

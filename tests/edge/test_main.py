@@ -48,10 +48,11 @@ def test_all_outputs_of_one_run(bundle: Path, face_video: Path, tmp_path: Path) 
 
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["frame"] for line in log] == list(range(12))
-    assert {len(line["faces"]) for line in log[:5]} == {1} and {len(line["faces"]) for line in log[6:]} == {2}
+    assert {len(line["faces"]) for line in log[:5]} == {1}
+    assert {len(line["faces"]) for line in log[10:]} == {2}, "found within half a second"
     assert {line["faces"][0]["id"] for line in log} == {1}, "the moving face keeps its number"
     face = log[-1]["faces"][1]
-    assert set(face) == {"id", "box", "emotion", "confidence", "scores"} and set(face["scores"]) == set(LABELS)
+    assert set(face) == {"id", "box", "emotion", "confidence", "scores", "raw"} and set(face["scores"]) == set(LABELS)
     assert face["id"] == 2 and face["confidence"] == max(face["scores"].values())
 
     original, annotated = read_video(face_video), read_video(tmp_path / "out.mp4")

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.edge.overlay import colour_of, draw_overlay, label_text, luminance, text_colour
-from mien.edge.records import Box, Face, Reading
+from mien.edge.records import UNCERTAIN, Box, Face, Reading
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 
 def reading(box: Box, emotion: str = "happy", confidence: float = 0.87, labels: tuple[str, ...] = EMOTIONS) -> Reading:
     rest = (1 - confidence) / (len(labels) - 1)
-    return Reading(Face(1, box), {label: confidence if label == emotion else rest for label in labels})
+    scores = {label: confidence if label == emotion else rest for label in labels}
+    return Reading(Face(1, box), scores, emotion, scores)
 
 
 def test_the_given_picture_is_left_alone() -> None:
@@ -37,7 +38,8 @@ def test_each_emotion_has_a_colour_of_its_own() -> None:
 
 
 def test_an_uncertain_reading_says_so_in_a_colour_of_its_own() -> None:
-    unsure = Reading(Face(1, Box(0, 0, 9, 9)), {"happy": 0.5, "sad": 0.5}, uncertain_below=0.6)
+    scores = {"happy": 0.5, "sad": 0.5}
+    unsure = Reading(Face(1, Box(0, 0, 9, 9)), scores, UNCERTAIN, scores)
     assert label_text(unsure) == "uncertain"
     assert colour_of(unsure.emotion, EMOTIONS) not in {colour_of(emotion, EMOTIONS) for emotion in EMOTIONS}
 

@@ -10,9 +10,11 @@ from mien.edge.bundle import Bundle, Crop
 from mien.edge.classifier import Classifier
 from mien.edge.detector import HaarDetector
 from mien.edge.errors import SinkError
+from mien.edge.finder import EveryFrame, Following
 from mien.edge.pipeline import STAGES, Pipeline
 from mien.edge.records import Box, Image, Observation
 from mien.edge.sinks.base import Sink
+from mien.edge.smoother import Smoother
 from mien.edge.sources.fake import FakeSource
 from mien.edge.tracker import Tracker
 
@@ -48,7 +50,6 @@ class MeanClassifier:
     labels = ("dark", "bright")
     face_size = (8, 6)
     crop = Crop()
-    uncertain_below = 0.0
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -60,6 +61,11 @@ class MeanClassifier:
         return np.stack([1 - light, light], axis=1).astype(np.float32)
 
 
+def plain() -> Smoother:
+    """Takes each frame for itself."""
+    return Smoother(MeanClassifier.labels, 0.0, 0.0, 0.0)
+
+
 def levels(*values: int, **options: object) -> FakeSource:
     return FakeSource([np.full((48, 64, 3), value, np.uint8) for value in values], **options)  # type: ignore[arg-type]
 
@@ -67,7 +73,7 @@ def levels(*values: int, **options: object) -> FakeSource:
 def run(source: FakeSource, *sinks: Sink, max_frames: int | None = None, overlay: bool = True):  # type: ignore[no-untyped-def]
     classifier = MeanClassifier()
     with source:
-        stats = Pipeline(source, BrightestCorner(), Tracker(), classifier, sinks, overlay).run(max_frames)
+        stats = Pipeline(source, EveryFrame(BrightestCorner()), classifier, plain(), sinks, overlay).run(max_frames)
     return stats, classifier
 
 
@@ -117,7 +123,7 @@ def test_stop_ends_the_run_after_the_current_frame() -> None:
                 pipeline.stop()
 
     with source:
-        pipeline = Pipeline(source, BrightestCorner(), Tracker(), MeanClassifier(), [Stopper()])
+        pipeline = Pipeline(source, EveryFrame(BrightestCorner()), MeanClassifier(), plain(), [Stopper()])
         assert pipeline.run().frames == 4
 
 
@@ -150,7 +156,9 @@ def test_real_parts_together(bundle) -> None:  # type: ignore[no-untyped-def]
     images = [scene((20 + 5 * i, 60, 100), (190, 80, 90)) for i in range(4)]
     keeper = Keeper()
     with FakeSource(images) as source:
-        Pipeline(source, HaarDetector(), Tracker(), Classifier(Bundle.load(bundle)), [keeper]).run()
+        classifier = Classifier(Bundle.load(bundle))
+        smoother = Smoother(classifier.labels, 0.0, 0.5, 0.1)
+        Pipeline(source, Following(HaarDetector(), Tracker()), classifier, smoother, [keeper]).run()
     for observation, _ in keeper.seen:
         assert [reading.face.id for reading in observation.readings] == [1, 2]
         for reading in observation.readings:

@@ -11,8 +11,9 @@ from mien.edge.records import UNCERTAIN, Box, Face, Frame, Observation, Reading
 
 def test_the_logs_form() -> None:
     frame = Frame(7, 1_700_000_000.25, np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
-    reading = Reading(Face(3, Box(-1, 2, 30, 40)), {"happy": 0.876543, "sad": 0.123457})
-    assert Observation(frame, (reading,)).to_json() == {
+    scores = {"happy": 0.876543, "sad": 0.123457}
+    read = Reading(Face(3, Box(-1, 2, 30, 40)), scores, "happy", {"happy": 0.4, "sad": 0.6})
+    assert Observation(frame, (read,)).to_json() == {
         "time": "2023-11-14T22:13:20.250Z",
         "frame": 7,
         "faces": [
@@ -22,17 +23,18 @@ def test_the_logs_form() -> None:
                 "emotion": "happy",
                 "confidence": 0.8765,
                 "scores": {"happy": 0.8765, "sad": 0.1235},
+                "raw": {"emotion": "sad", "confidence": 0.6},
             }
         ],
     }
     assert json.loads(json.dumps(Observation(frame, ()).to_json()))["faces"] == []
 
 
-def test_an_unlikely_emotion_is_uncertain() -> None:
+def test_the_confidence_is_the_emotions_own() -> None:
+    """Which needs not be the likeliest, while a label is held on to; an uncertain face has the likeliest's."""
     face, scores = Face(1, Box(0, 0, 9, 9)), {"happy": 0.55, "sad": 0.45}
-    assert Reading(face, scores, 0.55).emotion == "happy", "the threshold itself is enough"
-    unsure = Reading(face, scores, 0.56)
-    assert (unsure.emotion, unsure.likeliest, unsure.confidence) == (UNCERTAIN, "happy", 0.55)
+    assert Reading(face, scores, "sad", scores).confidence == 0.45
+    assert Reading(face, scores, UNCERTAIN, scores).confidence == 0.55
 
 
 def test_metrics_worked_out_by_hand() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from faces import read_video
+from faces import read_video, reading
 
 from mien.edge.errors import ConfigError, SinkError
-from mien.edge.records import Box, Face, Frame, Observation, Reading
+from mien.edge.records import Box, Face, Frame, Observation
 from mien.edge.sinks import open_sink
 from mien.edge.sinks.jsonl import JsonlSink
 from mien.edge.sinks.picture import PictureSink
@@ -23,7 +23,7 @@ from mien.edge.sinks.video import VideoSink, fit
 
 def observation(index: int, time: float = 0.0, faces: int = 1) -> Observation:
     image = np.zeros((48, 64, 3), np.uint8)
-    readings = tuple(Reading(Face(i + 1, Box(i, 2, 30, 40)), {"happy": 0.75, "sad": 0.25}) for i in range(faces))
+    readings = tuple(reading(Face(i + 1, Box(i, 2, 30, 40)), {"happy": 0.75, "sad": 0.25}) for i in range(faces))
     return Observation(Frame(index, time, image, image[:, :, 0]), readings)
 
 
@@ -57,9 +57,9 @@ class TestJsonl:
         assert json.loads(last)["frame"] == 2
 
     def test_labels_of_any_script(self, tmp_path: Path) -> None:
-        reading = Reading(Face(1, Box(0, 0, 9, 9)), {"怒": 0.5, "müde": 0.5})
+        read = reading(Face(1, Box(0, 0, 9, 9)), {"怒": 0.5, "müde": 0.5})
         with open_sink(f"jsonl:{tmp_path / 'log.jsonl'}") as sink:
-            sink.write(Observation(observation(0).frame, (reading,)), None)
+            sink.write(Observation(observation(0).frame, (read,)), None)
         assert "müde" in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
 
     def test_a_full_disk(self) -> None:
