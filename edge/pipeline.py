@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Protocol, TypeVar
@@ -13,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from .bundle import Crop
+from .channel import Channel
 from .finder import Finder
 from .overlay import draw_overlay
 from .preprocess import crop_face, part_of
@@ -24,6 +26,10 @@ from .sources.base import Source
 STAGES = ("capture", "detect", "classify", "draw", "sink")
 _REMEMBERED = 10_000
 """Timings kept of each stage: enough for a median, little enough for a run of months."""
+_AHEAD = 3
+"""Frames, and observations, that may wait between two stages: each holds a picture."""
+_PATIENCE = 5.0
+"""Seconds for a stage to end its current frame."""
 
 T = TypeVar("T")
 
@@ -53,6 +59,8 @@ class Stats:
     """Readings in all: the same face in ten frames counts ten times."""
     stages_ms: dict[str, float]
     """Stage → median milliseconds of the frames in which it had something to do; 0 if there were none."""
+    dropped: dict[str, int]
+    """Frames of a live source that were never worked on ("capture"), or never reached the sinks ("output")."""
     peak_rss_mb: float
     """The process's largest resident memory, MiB."""
 
@@ -66,9 +74,10 @@ class Stats:
 
     def __str__(self) -> str:
         stages = ", ".join(f"{stage} {value:.1f}" for stage, value in self.stages_ms.items())
+        dropped = ", ".join(f"{count} before {stage}" for stage, count in self.dropped.items() if count)
         return (
             f"{self.frames} frames in {self.seconds:.1f} s ({self.fps:.1f}/s), {self.faces} faces; "
-            f"ms a frame: {stages}; {self.peak_rss_mb:.0f} MiB"
+            f"ms a frame: {stages}; {f'dropped {dropped}; ' if dropped else ''}{self.peak_rss_mb:.0f} MiB"
         )
 
 
@@ -87,36 +96,84 @@ class Pipeline:
         """Without `overlay` sinks get pictures as they came."""
         self._source, self._finder, self._classifier, self._smoother = source, finder, classifier, smoother
         self._sinks, self._overlay = sinks, overlay
+        self._stopped = False
+        self._missed = 0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
 
     def stop(self) -> None:
         """Ends `run` after the current frame; may be called by a signal handler or another thread."""
+        self._stopped = True
         self._source.stop()
 
     def run(self, max_frames: int | None = None) -> Stats:
-        """Works until the source ends, a sink is done, or `max_frames` frames. Raises SourceError, SinkError."""
-        frames = faces = 0
+        """Works until the source ends, a sink is done, or `max_frames` frames. Raises SourceError, SinkError.
+
+        Capture, finding and reading, and output overlap: OpenCV and the runtime let go of the interpreter's lock.
+        Sinks are called in this thread. A slow sink never holds up a live source: the oldest observation is dropped.
+        """
+        live = self._source.live
+        frames: Channel[Frame] = Channel(_AHEAD)
+        observations: Channel[Observation] = Channel(_AHEAD, drops=live)
+        threads = [threading.Thread(target=self._work, args=(frames, observations), name="work", daemon=True)]
+        # A live source reads ahead in a thread of its own, and keeps the newest frame only.
+        feed = self._captured(max_frames)
+        if live:
+            threads[0] = threading.Thread(target=self._work, args=(feed, observations), name="work", daemon=True)
+        else:
+            threads.append(threading.Thread(target=_pump, args=(feed, frames), name="capture", daemon=True))
+        count = faces = 0
         start = time.perf_counter()
-        source = iter(self._source)
-        while max_frames is None or frames < max_frames:
-            frame = self._timed("capture", lambda: next(source, None))
-            if frame is None:
-                break
-            observation = self.observe(frame)
-            self._write(observation)
-            frames += 1
-            faces += len(observation.readings)
-            if any(sink.done for sink in self._sinks):
-                break
+        for thread in threads:
+            thread.start()
+        try:
+            for observation in observations:
+                self._write(observation)
+                count += 1
+                faces += len(observation.readings)
+                if self._stopped or any(sink.done for sink in self._sinks):
+                    break
+        finally:
+            self.stop()
+            observations.cancel()
+            frames.cancel()
+            for thread in threads:
+                thread.join(timeout=_PATIENCE)
         seconds = time.perf_counter() - start
         return Stats(
-            frames=frames,
+            frames=count,
             seconds=seconds,
-            fps=frames / seconds if seconds else 0.0,
+            fps=count / seconds if seconds else 0.0,
             faces=faces,
             stages_ms={stage: 1000 * median(values) if values else 0.0 for stage, values in self._timings.items()},
+            dropped={"capture": self._missed, "output": observations.dropped},
             peak_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         )
+
+    def _captured(self, max_frames: int | None) -> Iterator[Frame]:
+        """The source's frames, timed; counts those that a live source left out."""
+        source = iter(self._source)
+        last: int | None = None
+        taken = 0
+        while max_frames is None or taken < max_frames:
+            frame = self._timed("capture", lambda: next(source, None))
+            if frame is None:
+                return
+            if last is not None and self._source.live:
+                self._missed += max(0, frame.index - last - 1)
+            last = frame.index
+            taken += 1
+            yield frame
+
+    def _work(self, frames: Iterable[Frame], observations: Channel[Observation]) -> None:
+        """Turns frames into observations, in a thread of its own."""
+        try:
+            for frame in frames:
+                if not observations.send(self.observe(frame)):
+                    break
+        except BaseException as error:
+            observations.finish(error)
+        else:
+            observations.finish()
 
     def observe(self, frame: Frame) -> Observation:
         """Finds and reads all faces of a frame."""
@@ -152,3 +209,15 @@ class Pipeline:
         result = work()
         self._timings[stage].append(time.perf_counter() - start)
         return result
+
+
+def _pump(frames: Iterable[Frame], channel: Channel[Frame]) -> None:
+    """Sends frames until they end, fail, or aren't wanted any more."""
+    try:
+        for frame in frames:
+            if not channel.send(frame):
+                break
+    except BaseException as error:
+        channel.finish(error)
+    else:
+        channel.finish()

@@ -24,6 +24,8 @@ class Source(ABC):
     """Nominal frames a second; known once the source is open."""
     related: bool = True
     """Whether a frame shows the scene of the frame before, so that faces can be followed."""
+    live: bool = False
+    """Whether frames come at their own time, so that a late reader misses some; then they are read ahead already."""
     _stopped = False
 
     @abstractmethod

@@ -27,6 +27,8 @@ class Live(Source):
     A frame's time is the wall clock's when it arrived.
     """
 
+    live = True
+
     def __init__(self, name: str, connect: Callable[[], Capture], hint: str, timeout: float = TIMEOUT) -> None:
         """`connect` opens the capture or raises SourceError; `hint` says what to do when there is no frame."""
         self._name, self._connect, self._hint, self._timeout = name, connect, hint, timeout

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +13,10 @@ from faces import scene
 from mien.edge.bundle import Bundle, Crop
 from mien.edge.classifier import Classifier
 from mien.edge.detector import HaarDetector
-from mien.edge.errors import SinkError
+from mien.edge.errors import SinkError, SourceError
 from mien.edge.finder import EveryFrame, Following
 from mien.edge.pipeline import STAGES, Pipeline
-from mien.edge.records import Box, Image, Observation
+from mien.edge.records import Box, Frame, Image, Observation
 from mien.edge.sinks.base import Sink
 from mien.edge.smoother import Smoother
 from mien.edge.sources.fake import FakeSource
@@ -136,7 +140,7 @@ def test_faces_are_not_followed_between_unrelated_pictures() -> None:
 def test_stats_are_plain_and_plausible() -> None:
     stats, _ = run(levels(200, 200, 200), Keeper())
     values = json.loads(json.dumps(stats.to_json()))
-    assert set(values) == {"frames", "seconds", "fps", "faces", "stages_ms", "peak_rss_mb"}
+    assert set(values) == {"frames", "seconds", "fps", "faces", "stages_ms", "dropped", "peak_rss_mb"}
     assert tuple(values["stages_ms"]) == STAGES
     assert values["fps"] == pytest.approx(stats.frames / stats.seconds, rel=0.01)
     assert 20 < values["peak_rss_mb"] < 4000
@@ -150,6 +154,57 @@ def test_an_error_of_a_sink_ends_the_run() -> None:
 
     with pytest.raises(SinkError, match="full"):
         run(levels(1), Failing())
+
+
+def test_an_error_of_a_source_comes_after_what_it_gave() -> None:
+    class Torn(FakeSource):
+        def frames(self) -> Iterator[Frame]:
+            yield from super().frames()
+            raise SourceError("torn")
+
+    keeper = Keeper()
+    with pytest.raises(SourceError, match="torn"):
+        run(Torn([np.full((48, 64, 3), 200, np.uint8)] * 3), keeper)
+    assert len(keeper.seen) == 3
+
+
+class Slow(Keeper):
+    """Takes its time over each observation."""
+
+    def write(self, observation: Observation, picture: Image | None) -> None:
+        time.sleep(0.02)
+        super().write(observation, picture)
+
+
+def test_a_file_is_never_dropped_from() -> None:
+    slow = Slow()
+    stats, _ = run(levels(*[200] * 30), slow)
+    assert [observation.frame.index for observation, _ in slow.seen] == list(range(30))
+    assert stats.dropped == {"capture": 0, "output": 0}
+
+
+def test_a_slow_sink_never_holds_up_a_live_source() -> None:
+    class Camera(FakeSource):
+        live = True
+
+        def frames(self) -> Iterator[Frame]:
+            for frame in super().frames():
+                time.sleep(0.002)
+                yield replace(frame, index=frame.index * 2)  # every second one was missed
+
+    slow = Slow()
+    stats, _ = run(Camera([np.full((48, 64, 3), 200, np.uint8)] * 60), slow)
+    seen = [observation.frame.index for observation, _ in slow.seen]
+    assert seen == sorted(seen) and seen[-1] == 118, "the newest is always shown"
+    assert stats.dropped["capture"] == 59 and stats.dropped["output"] == 60 - len(seen) > 0
+    assert "dropped 59 before capture" in str(stats)
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    for done_after in (None, 2):
+        run(levels(*[200] * 9), Keeper(done_after=done_after))
+    assert threading.active_count() == before
 
 
 def test_real_parts_together(bundle) -> None:  # type: ignore[no-untyped-def]
