@@ -46,9 +46,9 @@ class Following:
     FACE = 56
     """Side of a face when it is searched near its place, pixels. Above twice the cascade's window OpenCV tries every
     pixel, below it every other one, which loses faces."""
-    MARGIN = 1.6
+    MARGIN = 1.45
     """Side of the part that is searched near a face's place, in sides of the face."""
-    SIZES = (0.8, 1.3)
+    SIZES = (0.85, 1.2)
     """Of a face when it is searched near its place, against its size before."""
     PATCH = 24
     """Side of a face's remembered look, pixels."""
@@ -65,8 +65,8 @@ class Following:
         tracker: Tracker,
         min_face: float = 0.08,
         scan_period: float = 0.35,
-        check_period: float = 0.12,
-        slices: int = 6,
+        check_period: float = 0.16,
+        slices: int = 8,
     ) -> None:
         """A whole search for new faces takes `scan_period` seconds, `slices` parts of it in turn.
 
