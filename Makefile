@@ -11,7 +11,7 @@ RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-device data train convert bench lint format lock wheel clean
+.PHONY: help demo test test-device figures data train convert bench lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
@@ -44,6 +44,10 @@ convert: ## quantize and check the trained network, into runs/default/bundle
 bench: ## measure whether the input pipeline keeps up with the network on DATA=path
 	$(setup) train
 	.venv/bin/mien-train bench --data "$(DATA)" $(ARGS)
+
+figures: ## write the bundled models' figures into the pages that publish them
+	$(setup) demo
+	.venv/bin/python scripts/figures.py
 
 lint: ## check style, format and types
 	$(setup) lint
