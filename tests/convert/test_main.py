@@ -24,7 +24,7 @@ from mien.convert.network import keras_scores, load_network, read_settings
 from mien.convert.old_runtime import VARIABLE
 from mien.convert.opcheck import operators
 from mien.edge.bundle import Bundle
-from mien.edge.classifier import Classifier
+from mien.edge.classifier import Classifier, temper
 from mien.edge.dataset import read_dataset
 from mien.edge.runtime import make_interpreter
 
@@ -94,7 +94,9 @@ def test_the_devices_classifier_reads_faces_as_keras_does(
     faces = read_dataset(trained.data, ",".join(CLASSES), height=SIZE, width=SIZE).splits["validation"]
     network = load_network(trained.model, settings)
     theirs = keras_scores(network, faces.images, settings.input)
-    ours = Classifier(Bundle.load(out)).scores(faces.images)
+    bundle = Bundle.load(out)
+    theirs = temper(theirs, bundle.card.temperature)
+    ours = Classifier(bundle).scores(faces.images)
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() == pytest.approx(
         said["card"]["metrics"]["agreement"], abs=1e-5
     )
