@@ -230,6 +230,37 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @app.command()
+def bench(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="As for `mien run`.", show_default="the demo's moving picture"),
+    ] = None,
+    model: ModelOption = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")] = None,
+    frames: Annotated[int, typer.Option("--frames", min=10, help="Of the source, held in memory.")] = 150,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Of the whole measurement.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast this machine reads faces, and say what frame rate to expect."""
+    require_opencv()
+    import tempfile
+
+    from .bench import bench as measure
+    from .demo import write_moving_picture
+    from .sources import open_source
+
+    settings = (Config.read(config) if config else Config()).override(source=source, model=model)
+    bundle = Bundle.load(find_bundle(settings.model))
+    with tempfile.TemporaryDirectory() as folder:
+        if not settings.source:
+            settings = settings.override(source=str(Path(folder) / "demo.avi"))
+            write_moving_picture(Path(settings.source))
+        film = open_source(settings.source)
+        result = measure(film, settings, bundle, frames, repeats, lambda what: typer.echo(f"mien: {what}", err=True))
+    typer.echo(json.dumps(result.to_json(), indent=2) if as_json else result.to_text())
+
+
+@app.command()
 def info(
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,

@@ -176,6 +176,10 @@ class Pipeline:
         else:
             observations.finish()
 
+    def timings(self, stage: str) -> list[float]:
+        """Seconds that a stage took in each of the last frames in which it had something to do."""
+        return list(self._timings[stage])
+
     def observe(self, frame: Frame) -> Observation:
         """Finds and reads all faces of a frame."""
         related = self._source.related
