@@ -31,6 +31,7 @@ STATS = Stats(
     fps=20.0,
     faces=12,
     stages_ms={"capture": 1.0, "detect": 40.0, "classify": 0.5, "draw": 0.25, "sink": 0.0},
+    dropped={"capture": 0, "output": 0},
     peak_rss_mb=100.0,
 )
 
