@@ -86,7 +86,9 @@ def fit(
         if folder.epochs:
             folder.restore(model)
     workers.prepare(model, shape, classes)
-    stopping = keras.callbacks.EarlyStopping(recipe.monitor, patience=recipe.early_stopping or recipe.epochs)
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss" if recipe.monitor == "last" else recipe.monitor, patience=recipe.early_stopping or recipe.epochs
+    )
     kept: list[keras.callbacks.Callback] = [stopping]
     if recipe.schedule == "plateau":
         kept.append(

@@ -63,7 +63,9 @@ class Recipe:
     ema: float = 0.0
     """Momentum of the weights' moving average that is validated and kept in place of the weights; 0 is off."""
     monitor: str = "val_loss"
-    """What the best epoch is chosen by: "val_loss" (lowest) or "val_accuracy" (highest)."""
+    """By what the epoch that is kept is chosen: "val_loss" (lowest), "val_accuracy" (highest), or "last".
+
+    The last one owes nothing to the validation faces, and is the best where the learning rate falls to 0."""
     precision: str = "auto"
     """One of PRECISIONS; "auto" takes mixed_bfloat16 where the processor has instructions for it."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -138,7 +140,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for key, choices in (
         ("schedule", SCHEDULES),
         ("precision", PRECISIONS),
-        ("monitor", ("val_loss", "val_accuracy")),
+        ("monitor", ("val_loss", "val_accuracy", "last")),
     ):
         if getattr(recipe, key) not in choices:
             raise ConfigError(f"{where}: '{key}' is {getattr(recipe, key)!r}, not one of {', '.join(choices)}")

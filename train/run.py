@@ -140,8 +140,9 @@ class KeepEpochs(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = round(time.monotonic() - self._began, 2)
-        score = self._sign * row[self._monitor]
-        best = all(score > self._sign * earlier[self._monitor] for earlier in self._folder.history)
+        best = self._monitor == "last" or all(
+            self._sign * row[self._monitor] > self._sign * earlier[self._monitor] for earlier in self._folder.history
+        )
         memory = {
             type(callback).__name__: {name: getattr(callback, name) for name in _MEMORY[type(callback)]}
             for callback in self._others
