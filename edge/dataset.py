@@ -93,6 +93,7 @@ def read_dataset(
     skip_bad: bool = False,
     seed: int = 0,
     validation_share: float = 0.1,
+    redraw: bool = False,
     memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
@@ -101,7 +102,8 @@ def read_dataset(
     `classes` is "five", "seven", "all" (whatever a folder tree has) or a comma-separated list. Faces of
     FER2013 classes that were not asked for are left out; any other label is a bad row. Every bad row is
     logged with its line or path; without `skip_bad` they end in an error. Where the data has no
-    validation split, a stratified `validation_share` of the training faces, drawn by `seed`, becomes it.
+    validation split, a stratified `validation_share` of the training faces, drawn by `seed`, becomes it;
+    with `redraw` also where it has one, which is left out then.
     `progress` is called with the number of faces read so far. Raises DataError.
     """
     if not path.exists():
@@ -145,7 +147,7 @@ def read_dataset(
     notices = [f"left out {count:,} faces of class {label}" for label, count in sorted(left_out.items())]
     if bad:
         notices.append(f"skipped {bad:,} bad rows or files")
-    rows, notice = _split(splits, numbers, validation_share, seed)
+    rows, notice = _split(splits, numbers, validation_share, seed, redraw)
     notices += notice
     faces = store.finish()
     dataset = Dataset(
@@ -183,11 +185,12 @@ def canonical_label(name: str) -> str:
 
 
 def _split(
-    splits: list[str | None], labels: np.ndarray, share: float, seed: int
+    splits: list[str | None], labels: np.ndarray, share: float, seed: int, redraw: bool
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Row numbers (int64) of each split, and what to tell the user about them."""
     rows = {name: np.flatnonzero([(split or "train") == name for split in splits]) for name in SPLITS}
-    if len(rows["validation"]):
+    own = len(rows["validation"])
+    if own and not redraw:
         return rows, []
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
@@ -197,7 +200,8 @@ def _split(
         chosen += rng.permutation(members)[: min(max(1, round(len(members) * share)), len(members) - 1)].tolist()
     rows["validation"] = np.array(sorted(chosen), np.int64)
     rows["train"] = np.setdiff1d(rows["train"], rows["validation"])
-    return rows, [f"no validation split: {len(chosen):,} training faces were drawn for it (stratified, seed {seed})"]
+    why = f"the validation split's {own:,} faces were left out" if own else "no validation split"
+    return rows, [f"{why}: {len(chosen):,} training faces were drawn for it (stratified, seed {seed})"]
 
 
 class _Store:

@@ -26,12 +26,24 @@ def read_for_training(
     spec: InputSpec,
     *,
     seed: int = 0,
+    set_aside: float = 0.0,
     skip_bad: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
-    """The data set at `path`, with at least one training face of every class. Raises DataError."""
+    """The data set at `path`, with at least one training face of every class. Raises DataError.
+
+    With `set_aside` that share of the training faces, the same for every `seed`, takes the validation split's place.
+    """
+    drawn: dict[str, Any] = {"redraw": True, "validation_share": set_aside} if set_aside else {}
     dataset = read_dataset(
-        path, classes, height=spec.height, width=spec.width, seed=seed, skip_bad=skip_bad, progress=progress
+        path,
+        classes,
+        height=spec.height,
+        width=spec.width,
+        seed=0 if set_aside else seed,
+        skip_bad=skip_bad,
+        progress=progress,
+        **drawn,
     )
     counts = dataset.counts()
     for split in ("train", "validation"):

@@ -96,6 +96,15 @@ def fit(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; the recipe's by default.")] = None,
     classes: ClassesOption = "five",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine: same run.")] = 0,
+    set_aside: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=0.5,
+            help="Judge by this share of the training faces, to choose between recipes.",
+            show_default="0",
+        ),
+    ] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     strategy: Annotated[
         str, typer.Option(help="auto, single, mirrored (all GPUs of this machine), or multiworker (see TF_CONFIG).")
@@ -117,7 +126,9 @@ def fit(
     workers = choose_workers(strategy)
     spec = InputSpec()
     with _reading(data) as progress:
-        dataset = read_for_training(data, classes, spec, seed=seed, skip_bad=skip_bad, progress=progress)
+        dataset = read_for_training(
+            data, classes, spec, seed=seed, set_aside=set_aside, skip_bad=skip_bad, progress=progress
+        )
     _print_notices(dataset)
     try:
         metrics = train(

@@ -96,6 +96,17 @@ def test_larger_than_memory(blobs: Path, dataset: Dataset) -> None:
     assert equal(batches(large.splits["train"], 3), batches(dataset.splits["train"], 3))
 
 
+def test_a_part_set_aside_takes_the_validation_splits_place(blobs: Path, dataset: Dataset) -> None:
+    aside = read_for_training(blobs, "five", SPEC, seed=1, set_aside=0.25)
+    assert aside.counts()["train"] == dict.fromkeys(aside.classes, 18)
+    assert aside.counts()["validation"] == dict.fromkeys(aside.classes, 6)
+    assert any("40 faces were left out" in notice for notice in aside.notices)
+    again = read_for_training(blobs, "five", SPEC, seed=2, set_aside=0.25)
+    assert np.array_equal(aside.splits["validation"].images, again.splits["validation"].images)
+    theirs = {face.tobytes() for face in dataset.splits["train"].images}
+    assert {face.tobytes() for face in aside.splits["validation"].images} <= theirs
+
+
 def test_data_that_cannot_train(tmp_path: Path, dataset: Dataset, write_data: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="120 training faces don't fill a batch of 128"):
         batches(dataset.splits["train"], 1, batch_size=128)
