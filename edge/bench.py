@@ -19,9 +19,8 @@ import numpy as np
 from .bundle import Bundle
 from .classifier import Classifier
 from .config import Config
-from .detector import HaarDetector
 from .errors import SourceError
-from .finder import EveryFrame, Finder, Following
+from .finder import Finder, make_finder
 from .overlay import draw_overlay
 from .pipeline import Pipeline
 from .preprocess import crop_face, to_gray
@@ -30,7 +29,6 @@ from .runtime import runtime_name
 from .smoother import Smoother
 from .sources import Source
 from .sources.fake import FakeSource
-from .tracker import Tracker
 
 STAGES = ("gray", "detect", "classify", "draw")
 FACES = (1, 3, 8)
@@ -117,10 +115,10 @@ def bench(source: Source, settings: Config, bundle: Bundle, frames: int, repeats
     face: Image | None = None
     for turn in range(repeats):
         progress(f"repeat {turn + 1} of {repeats}")
-        times, found, face = _run(film, _following(settings), Classifier(bundle), settings, stages)
+        times, found, face = _run(film, _finder(settings, every_frame=False), Classifier(bundle), settings, stages)
         every += times
         some = [film[i] for i in sorted({int(i) for i in np.linspace(0, len(film) - 1, _WHOLE_FRAMES)})]
-        slow, _, _ = _run(some, EveryFrame(_detector(settings)), Classifier(bundle), settings, None)
+        slow, _, _ = _run(some, _finder(settings, every_frame=True), Classifier(bundle), settings, None)
         whole.append(statistics.mean(slow))
         ratios.append(whole[-1] / statistics.mean(times))
     progress("threads")
@@ -201,15 +199,8 @@ def _read(source: Source, count: int) -> list[Frame]:
     return film
 
 
-def _detector(settings: Config) -> HaarDetector:
-    find = settings.detector
-    return HaarDetector(find.scale_factor, find.min_neighbors, find.min_face)
-
-
-def _following(settings: Config) -> Following:
-    track = settings.tracker
-    tracker = Tracker(track.min_overlap, hold=track.hold, forget_after=track.forget_after)
-    return Following(_detector(settings), tracker, settings.detector.min_face)
+def _finder(settings: Config, every_frame: bool) -> Finder:
+    return make_finder(settings.detector, settings.tracker, every_frame)
 
 
 def _run(
@@ -263,6 +254,6 @@ def _many_faces(face: Image, bundle: Bundle, settings: Config) -> dict[int, floa
         for i in range(30):
             gray = np.clip(picture + noise.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
             film.append(Frame(i, i / 25, cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), gray))  # type: ignore[arg-type]
-        times, _, _ = _run(film, _following(settings), Classifier(bundle), settings, None)
+        times, _, _ = _run(film, _finder(settings, every_frame=False), Classifier(bundle), settings, None)
         result[count] = round(statistics.mean(times[5:]), 3)
     return result

@@ -13,6 +13,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from .config import DetectorConfig, TrackerConfig
 from .detector import Detector, HaarDetector
 from .records import Face, Frame, Image
 from .tracker import Place, Track, Tracker
@@ -23,6 +24,15 @@ class Finder(Protocol):
 
     def find(self, frame: Frame, related: bool = True) -> list[Face]:
         """The faces of a frame, from left to right; `related` if it shows the scene of the frame before."""
+
+
+def make_finder(find: DetectorConfig, track: TrackerConfig, every_frame: bool) -> Finder:
+    """What a configuration asks for; `every_frame` searches each frame whole. Raises RuntimeMissing, ConfigError."""
+    detector = HaarDetector(find.scale_factor, find.min_neighbors, find.min_face)
+    if every_frame:
+        return EveryFrame(detector, track.min_overlap, track.forget_after)
+    tracker = Tracker(track.min_overlap, hold=track.hold, forget_after=track.forget_after)
+    return Following(detector, tracker, find.min_face)
 
 
 class EveryFrame:
@@ -230,11 +240,8 @@ class Following:
                     if place is not None and not any(_near(place, other) for other in found):
                         found.append(place)
         if found:
-            before = set(map(id, self._tracker.tracks))
-            self._tracker.match(found, new_hits)
-            for track in self._tracker.tracks:
-                if track.seen == time and (id(track) not in before or track.checked != time):
-                    track.look, track.checked = self._look(gray, track.place), time
+            for track in self._tracker.match(found, new_hits):
+                track.look, track.checked = self._look(gray, track.place), time
 
 
 def _near(a: Place, b: Place) -> bool:

@@ -123,24 +123,16 @@ def demo(
 def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     require_opencv()
     from .classifier import Classifier
-    from .detector import HaarDetector
-    from .finder import EveryFrame, Finder, Following
+    from .finder import make_finder
     from .pipeline import Pipeline
     from .sinks import open_sink
     from .smoother import Smoother
     from .sources import open_source
-    from .tracker import Tracker
 
     classifier = Classifier(Bundle.load(find_bundle(settings.model)), settings.threads)
     source = open_source(settings.source, settings.loop)
-    find, track = settings.detector, settings.tracker
-    detector = HaarDetector(find.scale_factor, find.min_neighbors, find.min_face)
-    finder: Finder
-    if find.every_frame or not source.related:
-        finder = EveryFrame(detector, track.min_overlap, track.forget_after)
-    else:
-        tracker = Tracker(track.min_overlap, hold=track.hold, forget_after=track.forget_after)
-        finder = Following(detector, tracker, find.min_face)
+    every_frame = settings.detector.every_frame or not source.related
+    finder = make_finder(settings.detector, settings.tracker, every_frame)
     smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(settings.smoothing))
     with _signals(source.stop), source, contextlib.ExitStack() as stack:
         sinks = [open_sink(uri, source.frame_rate) for uri in settings.sinks] + list(more_sinks)

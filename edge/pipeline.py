@@ -115,13 +115,12 @@ class Pipeline:
         live = self._source.live
         frames: Channel[Frame] = Channel(_AHEAD)
         observations: Channel[Observation] = Channel(_AHEAD, drops=live)
-        threads = [threading.Thread(target=self._work, args=(frames, observations), name="work", daemon=True)]
+        captured = self._captured(max_frames)
         # A live source reads ahead in a thread of its own, and keeps the newest frame only.
-        feed = self._captured(max_frames)
-        if live:
-            threads[0] = threading.Thread(target=self._work, args=(feed, observations), name="work", daemon=True)
-        else:
-            threads.append(threading.Thread(target=_pump, args=(feed, frames), name="capture", daemon=True))
+        work = map(self.observe, captured if live else frames)
+        threads = [threading.Thread(target=_pump, args=(work, observations), name="work", daemon=True)]
+        if not live:
+            threads.append(threading.Thread(target=_pump, args=(captured, frames), name="capture", daemon=True))
         count = faces = 0
         start = time.perf_counter()
         for thread in threads:
@@ -164,17 +163,6 @@ class Pipeline:
             last = frame.index
             taken += 1
             yield frame
-
-    def _work(self, frames: Iterable[Frame], observations: Channel[Observation]) -> None:
-        """Turns frames into observations, in a thread of its own."""
-        try:
-            for frame in frames:
-                if not observations.send(self.observe(frame)):
-                    break
-        except BaseException as error:
-            observations.finish(error)
-        else:
-            observations.finish()
 
     def timings(self, stage: str) -> list[float]:
         """Seconds that a stage took in each of the last frames in which it had something to do."""
@@ -226,11 +214,11 @@ def peak_memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _pump(frames: Iterable[Frame], channel: Channel[Frame]) -> None:
-    """Sends frames until they end, fail, or aren't wanted any more."""
+def _pump(items: Iterable[T], channel: Channel[T]) -> None:
+    """Sends items until they end, fail, or aren't wanted any more."""
     try:
-        for frame in frames:
-            if not channel.send(frame):
+        for item in items:
+            if not channel.send(item):
                 break
     except BaseException as error:
         channel.finish(error)

@@ -104,10 +104,10 @@ class Tracker:
             track.hits += 1
         track.place, track.seen = place, self._time
 
-    def match(self, places: Sequence[Place], hits: int = 1) -> None:
-        """Faces found in the frame that was begun: each is the followed one that it overlaps most, or a new one.
+    def match(self, places: Sequence[Place], hits: int = 1) -> list[Track]:
+        """Faces found in the frame that was begun: each is the lost one that it overlaps most, or a new one.
 
-        A new one begins with so many `hits`.
+        A new one begins with so many `hits`. Returns their tracks.
         """
         assert self._time is not None
         lost = [track for track in self.tracks if track.seen != self._time]
@@ -128,7 +128,9 @@ class Tracker:
                 taken.add(t)
                 chosen.add(b)
                 self.hit(lost[t], places[b])
-        self.tracks += [Track(place, self._time, hits) for b, place in enumerate(places) if b not in chosen]
+        new = [Track(place, self._time, hits) for b, place in enumerate(places) if b not in chosen]
+        self.tracks += new
+        return [lost[t] for t in taken] + new
 
     def prune(self) -> None:
         """Forgets what was never born and not found in this frame, and the younger of two that were found as one."""

@@ -134,3 +134,15 @@ def test_overlap_is_a_share(a: Box, b: Box) -> None:
     assert 0 <= intersection_over_union(a, b) <= 1
     assert intersection_over_union(a, b) == intersection_over_union(b, a)
     assert intersection_over_union(a, a) == 1
+
+
+def test_match_says_which_faces_it_found() -> None:
+    """The lost one that was found again and the new one; not one that was found before it."""
+    tracker = at_once()
+    tracker.update([Box(0, 0, 50, 50), Box(100, 0, 50, 50)], 0.0)
+    tracker.begin(0.1)
+    followed, lost = tracker.tracks
+    tracker.hit(followed, followed.place)
+    found = tracker.match([Place(126, 25, 50), Place(225, 25, 50)])
+    assert found[0] is lost and len(found) == 2 and followed not in found
+    assert tracker.tracks == [followed, *found]

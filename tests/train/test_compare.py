@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, alone: Work
     root = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
         recipe = Recipe(arch="compact", epochs=2, precision="float32")
-        fit(dataset, replace(recipe), root / f"seed{seed}", spec=InputSpec(), workers=alone, seed=seed, verbose=0)
+        fit(dataset, recipe, root / f"seed{seed}", spec=InputSpec(), workers=alone, seed=seed, verbose=0)
     return [root / "seed0", root / "seed1"]
 
 
