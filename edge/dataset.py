@@ -6,7 +6,7 @@ import hashlib
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -147,7 +147,7 @@ def read_dataset(
     notices = [f"left out {count:,} faces of class {label}" for label, count in sorted(left_out.items())]
     if bad:
         notices.append(f"skipped {bad:,} bad rows or files")
-    rows, notice = _split(splits, numbers, validation_share, seed, redraw)
+    rows, notice = _split(splits, numbers, names, validation_share, seed, redraw)
     notices += notice
     faces = store.finish()
     dataset = Dataset(
@@ -185,17 +185,18 @@ def canonical_label(name: str) -> str:
 
 
 def _split(
-    splits: list[str | None], labels: np.ndarray, share: float, seed: int, redraw: bool
+    splits: list[str | None], labels: np.ndarray, names: Sequence[str], share: float, seed: int, redraw: bool
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Row numbers (int64) of each split, and what to tell the user about them."""
     rows = {name: np.flatnonzero([(split or "train") == name for split in splits]) for name in SPLITS}
     own = len(rows["validation"])
     if own and not redraw:
         return rows, []
-    rng = np.random.default_rng(seed)
     chosen: list[int] = []
     for label in np.unique(labels[rows["train"]]):
         members = rows["train"][labels[rows["train"]] == label]
+        # Of each class the same faces are drawn, whichever other classes were asked for.
+        rng = np.random.default_rng([seed, *names[label].encode()])
         # A class of one face keeps it for training.
         chosen += rng.permutation(members)[: min(max(1, round(len(members) * share)), len(members) - 1)].tolist()
     rows["validation"] = np.array(sorted(chosen), np.int64)

@@ -13,10 +13,10 @@ import tensorflow as tf
 from mien.edge.bundle import InputSpec
 from mien.edge.dataset import Dataset
 
-from .data import training_batches
-from .fit import choose_precision, make_optimizer
+from .batches import training_batches
 from .model import build
 from .recipe import Recipe
+from .tensorflow_engine import choose_precision, make_optimizer
 
 
 def bench(data: Dataset, recipe: Recipe, spec: InputSpec, steps: int, repeats: int) -> dict[str, Any]:

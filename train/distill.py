@@ -1,30 +1,35 @@
-"""What a network learns from: its labels, and the averaged readings of teachers that were trained before it."""
+"""What a network learns from: its labels, and the readings of teachers that were trained before it.
+
+Source: Hinton et al., Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531. Teacher and
+student see the same augmented face, as in Beyer et al., Knowledge distillation: A good teacher is patient and
+consistent, https://arxiv.org/abs/2106.05237.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from mien.edge.bundle import InputSpec
-from mien.edge.dataset import FaceSet
-from mien.edge.preprocess import scale_pixels
+from mien.edge.dataset import Dataset
+from mien.edge.errors import ConfigError
 
+from .model import build
 from .recipe import Distillation, Recipe, find_recipe, load_recipe
 
 TEACHERS = "teachers"
 """The folder of the teachers' own runs, in a run's folder."""
-STEP = 256
-"""Faces that a teacher reads at once."""
 
 
-def teacher_recipe(recipe: Recipe) -> Recipe:
-    """How the teachers of a network with this recipe are trained. Raises ConfigError."""
-    named = recipe.distillation.recipe
-    own = load_recipe(find_recipe(named)) if named else recipe
+def teacher_recipe(recipe: Recipe, name: str) -> Recipe:
+    """How a network's teacher of that name is trained. Raises ConfigError."""
+    own = load_recipe(find_recipe(name))
     return replace(own, precision=recipe.precision, crop=recipe.crop, distillation=Distillation())
 
 
@@ -37,21 +42,54 @@ def smoothed(labels: np.ndarray, classes: int, smoothing: float) -> np.ndarray:
     return rows + np.float32(smoothing / classes)
 
 
-def blended(
-    targets: np.ndarray, faces: FaceSet, teachers: list[Path], weight: float, spec: InputSpec, step: Callable[[], None]
-) -> np.ndarray:
-    """float32 [N, classes]: `targets` with a share `weight` of the teachers' mean reading of each face.
+def known(data: Dataset, classes: Sequence[str], recipe: Recipe) -> np.ndarray:
+    """float32 [N, classes]: what labels say of the training faces, before any teacher.
 
-    Each teacher (a model.keras) reads the face as it is and mirrored. `step` is called after every batch.
+    A row sums to the label's share. Of a face whose label isn't among `classes` nothing is known: only teachers can
+    say which of the classes it looks like.
     """
-    readings = np.zeros_like(targets)
-    for path in teachers:
-        model = keras.models.load_model(path)
-        for start in range(0, len(faces), STEP):
-            rows = np.arange(start, min(start + STEP, len(faces)))
-            pixels = scale_pixels(faces.take(rows).astype(np.float32), spec.scale, spec.offset)[..., np.newaxis]
-            for seen in (pixels, pixels[:, :, ::-1]):
-                readings[rows] += model.predict_on_batch(np.ascontiguousarray(seen))
-            step()
-    readings /= 2 * len(teachers)
-    return ((1 - weight) * targets + weight * readings).astype(np.float32)
+    faces = data.splits["train"]
+    share = 1 - recipe.distillation.weight if recipe.distillation.teachers else 1.0
+    number = np.array([classes.index(label) if label in classes else -1 for label in data.classes])[faces.labels]
+    rows: np.ndarray = smoothed(np.maximum(number, 0), len(classes), recipe.label_smoothing) * np.float32(share)
+    rows[number < 0] = 0
+    return rows
+
+
+def columns(teacher: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Where `classes` are among a teacher's classes. Raises ConfigError if one is missing."""
+    if missing := [label for label in classes if label not in teacher]:
+        raise ConfigError(f"a teacher doesn't know the class {missing[0]}: it reads {', '.join(teacher)}")
+    return [list(teacher).index(label) for label in classes]
+
+
+def load_teacher(run: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """A finished run's network in the precision that is set, and its classes. Raises ConfigError."""
+    try:
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        kept = keras.models.load_model(run / "model.keras")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{run} holds no finished run to learn from ({error}): finish it with --resume") from error
+    model = build(config["arch"], kept.input_shape[1:], len(config["classes"]))
+    model.set_weights(kept.get_weights())
+    model.trainable = False
+    return model, tuple(config["classes"])
+
+
+class Teachers:
+    """Several teachers as one: the mean of their readings."""
+
+    def __init__(self, runs: Sequence[Path], classes: Sequence[str]) -> None:
+        """`classes` are the student's. A teacher that knows more is asked which of these it is. Raises ConfigError."""
+        self._teachers = []
+        for run in runs:
+            model, own = load_teacher(run)
+            self._teachers.append((model, columns(own, classes)))
+
+    def __call__(self, faces: Any) -> Any:
+        """float32 [N, classes] of scaled faces float32 [N, H, W, 1]; each row sums to 1."""
+        readings = []
+        for model, chosen in self._teachers:
+            scores = ops.take(model(faces, training=False), chosen, axis=1)
+            readings.append(scores / ops.sum(scores, axis=1, keepdims=True))
+        return ops.mean(ops.stack(readings), axis=0)

@@ -18,12 +18,16 @@ from mien.edge.quiet import quiet
 if TYPE_CHECKING:
     from mien.edge.dataset import Dataset
 
+    from .engine import Engine
     from .recipe import Recipe
 
 app = make_app("Trains Mien's network on a workstation.")
 
 # TensorFlow's native chatter; its failures are exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ENGINES = ("tensorflow", "torch")
+"""Libraries that train; which it is must be known before Keras is imported."""
 
 DataOption = Annotated[
     Path, typer.Option("--data", help="CSV, folder, .zip or .tar.gz of labelled faces.", show_default=False)
@@ -109,26 +113,35 @@ def fit(
     strategy: Annotated[
         str, typer.Option(help="auto, single, mirrored (all GPUs of this machine), or multiworker (see TF_CONFIG).")
     ] = "auto",
+    library: Annotated[
+        str, typer.Option("--engine", help="tensorflow, or torch, which must be installed: faster on processors.")
+    ] = "tensorflow",
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A finished run that takes the place of the recipe's teachers; may be repeated."),
+    ] = None,
     skip_bad: SkipBadOption = False,
 ) -> None:
     """Train a network and keep everything about the run in a folder."""
-    _load_tensorflow()
-    from tensorflow.errors import DeadlineExceededError, UnavailableError
-
+    engine = _engine(library, strategy)
     from mien.edge.bundle import InputSpec
-    from mien.edge.errors import ConfigError, MienError
+    from mien.edge.errors import ConfigError
 
     from .data import read_for_training
-    from .distribute import choose_workers
     from .fit import fit as train
 
     chosen = _recipe(recipe, arch, epochs)
-    workers = choose_workers(strategy)
+    if teacher and not chosen.distillation.teachers:
+        raise ConfigError("--teacher is for a recipe with [distillation]: this one learns from labels alone")
     spec = InputSpec()
     with _reading(data) as progress:
-        dataset = read_for_training(
-            data, classes, spec, seed=seed, set_aside=set_aside, skip_bad=skip_bad, progress=progress
+        dataset, wide = (
+            read_for_training(data, names, spec, seed=seed, set_aside=set_aside, skip_bad=skip_bad, progress=progress)
+            if names
+            else None
+            for names in (classes, chosen.distillation.classes)
         )
+    assert dataset is not None
     _print_notices(dataset)
     try:
         metrics = train(
@@ -136,18 +149,18 @@ def fit(
             chosen,
             out,
             spec=spec,
-            workers=workers,
+            engine=engine,
             seed=seed,
             resume=resume,
             verbose=1 if sys.stdout.isatty() else 2,
+            wide=wide,
+            teachers=teacher or (),
         )
     except KeyboardInterrupt:
         typer.echo(f"mien-train: stopped; finished epochs are kept in {out}: go on with --resume", err=True)
         raise typer.Exit(130) from None
     except OSError as error:
         raise ConfigError(f"can't write {error.filename or out}: {error.strerror}") from error
-    except (UnavailableError, DeadlineExceededError) as error:
-        raise MienError(f"another worker is gone or silent: start all again with --resume ({error.message})") from error
     if metrics:
         recall = ", ".join(f"{label} {value:.3f}" for label, value in metrics.recall.items())
         print(f"validation accuracy {metrics.accuracy:.4f}, macro-F1 {metrics.macro_f1:.4f}, loss {metrics.loss:.4f}")
@@ -309,6 +322,31 @@ def bench(
     table.title = f"{result['arch']}, batches of {result['batch_size']}, medians of {repeats} × {steps} steps"
     Console().print(table)
     print(f"precision auto is {result['auto_precision']} here: {result['auto_to_float32']:.2f} × float32")
+
+
+def _engine(name: str, strategy: str) -> Engine:
+    """What trains. Raises ConfigError, RuntimeMissing."""
+    from mien.edge.errors import ConfigError, RuntimeMissing
+
+    if name not in ENGINES:
+        raise ConfigError(f"unknown engine {name!r}: choose {' or '.join(ENGINES)}")
+    if name == "tensorflow":
+        _load_tensorflow()
+        from .distribute import choose_workers
+        from .tensorflow_engine import TensorflowEngine
+
+        return TensorflowEngine(choose_workers(strategy))
+    if strategy not in ("auto", "single"):
+        raise ConfigError(f"the engine torch trains in one process: --strategy {strategy} is for tensorflow")
+    os.environ["KERAS_BACKEND"] = "torch"
+    try:
+        with quiet():
+            from .torch_engine import TorchEngine
+    except ImportError as error:
+        raise RuntimeMissing(
+            f"the engine torch needs PyTorch ({error}): install it as https://pytorch.org/get-started says"
+        ) from error
+    return TorchEngine()
 
 
 def _load_tensorflow() -> None:

@@ -64,6 +64,28 @@ def small(shape: tuple[int, int, int], classes: int) -> keras.Model:
     return _pairs(shape, classes, ((8, 12), (20, 20), (40, 40), (72, 72)), "small")
 
 
+def wide(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """`base` at the reference network's width, to teach it: 130.8 M multiply-accumulates, 1.2 M parameters."""
+    return _pairs(shape, classes, ((32, 32), (64, 64), (128, 128), (256, 256)), "wide", dropout=0.4)
+
+
+def deep(shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """A teacher of another kind, with five residual blocks: 162 M multiply-accumulates, 2.1 M parameters.
+
+    Source: He et al., https://arxiv.org/abs/1512.03385.
+    """
+    x = inputs = keras.Input(shape)
+    for stage, (widths, blocks) in enumerate((((24, 32), 0), ((56,), 1), ((112,), 1), ((208,), 2))):
+        if stage:
+            x = layers.MaxPooling2D()(x)
+        for width in widths:
+            x = _conv_bn_relu(x, width)
+        for _ in range(blocks):
+            y = layers.BatchNormalization()(_conv(_conv_bn_relu(x, widths[-1]), widths[-1]))
+            x = layers.ReLU()(layers.Add()([x, y]))
+    return _classified(inputs, x, classes, "deep", dropout=0.4)
+
+
 def residual(shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Convolutions in pairs with a way past them: 52.3 M multiply-accumulates, 0.56 M parameters.
 
@@ -115,14 +137,20 @@ def bottleneck(shape: tuple[int, int, int], classes: int) -> keras.Model:
     return _classified(inputs, x, classes, "bottleneck")
 
 
-def _pairs(shape: tuple[int, int, int], classes: int, filters: tuple[tuple[int, int], ...], name: str) -> keras.Model:
+def _pairs(
+    shape: tuple[int, int, int],
+    classes: int,
+    filters: tuple[tuple[int, int], ...],
+    name: str,
+    dropout: float = 0.3,
+) -> keras.Model:
     x = inputs = keras.Input(shape)
     for stage, pair in enumerate(filters):
         if stage:
             x = layers.MaxPooling2D()(x)
         for width in pair:
             x = _conv_bn_relu(x, width)
-    return _classified(inputs, x, classes, name)
+    return _classified(inputs, x, classes, name, dropout)
 
 
 def _residual(
@@ -179,7 +207,8 @@ def _probabilities(logits: keras.KerasTensor) -> keras.KerasTensor:
 
 
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
-    network.__name__: network for network in (reference, base, small, compact, residual, squeeze, separable, bottleneck)
+    network.__name__: network
+    for network in (reference, base, small, compact, residual, squeeze, separable, bottleneck, wide, deep)
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,18 +22,20 @@ SCHEDULES = ("plateau", "cosine")
 
 @dataclass(frozen=True)
 class Distillation:
-    """Networks that are trained first, and whose averaged readings of the training faces the network learns from.
+    """Networks that are trained first, and whose mean reading of every augmented face the network learns from.
 
-    Source: Hinton et al., Distilling the Knowledge in a Neural Network, https://arxiv.org/abs/1503.02531. Where
-    labels are noisy, as FER2013's are, the average also says of which faces the label is in doubt.
+    Where labels are noisy, as FER2013's are, the mean also says of which faces the label is in doubt.
     """
 
-    teachers: int = 0
-    """How many; 0 is off."""
+    teachers: tuple[str, ...] = ()
+    """A recipe for each, a bundled one's name or a file; none is off."""
     weight: float = 0.7
     """Their share of what the network learns; the rest is the label's."""
-    recipe: str = ""
-    """A bundled recipe of theirs; by default the network's own, without teachers."""
+    classes: str = ""
+    """The classes that they learn, such as "seven"; the network's own by default.
+
+    Faces of classes that the network itself doesn't know still show it what faces look like: it learns the teachers'
+    reading of them."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Recipe:
     """How the data set frames its faces; `mien-train crop` measures it, and the converted model's card repeats it."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for config.json."""
-        return asdict(self)
+        """Plain values as JSON has them, for config.json."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
 
 
 _TABLES: dict[str, type] = {"augmentation": Augmentation, "distillation": Distillation, "crop": Crop}
@@ -133,7 +137,6 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("mixup", 1),
     ):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
-    _check_range(where, "distillation.teachers", recipe.distillation.teachers, 0, 100)
     _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)
     for key, low, high in (("scale", 0.1, 10), ("dx", -2, 2), ("dy", -2, 2)):
         _check_range(where, f"crop.{key}", getattr(recipe.crop, key), low, high)
@@ -163,7 +166,10 @@ def _checked(kind: type, values: dict[str, Any], path: Path, prefix: str) -> dic
         wanted = known[key]
         if wanted is float and type(value) is int:
             value = float(value)
+        if wanted is tuple and isinstance(value, list) and all(isinstance(each, str) for each in value):
+            value = tuple(value)
         if type(value) is not wanted:
-            raise ConfigError(f"{path}: '{prefix}{key}' is {value!r}, not of type {wanted.__name__}")
+            kind = "a list of strings" if wanted is tuple else f"of type {wanted.__name__}"
+            raise ConfigError(f"{path}: '{prefix}{key}' is {value!r}, not {kind}")
         checked[key] = value
     return checked

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class RunFolder:
 
     def __init__(self, path: Path, writes: bool = True) -> None:
         self.path, self.writes = path, writes
+        self.kind = "keras"
+        """Ending of the file that training goes on from: the engine's own form."""
         self._state = path / "state"
         self.history: list[dict[str, float]] = []
         self.best_epoch = -1
@@ -49,8 +51,8 @@ class RunFolder:
             before = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{self.path} holds no run to resume: leave out --resume") from error
-        for key in ("recipe", "classes", "input", "seed", "fingerprint"):
-            old, new = (c["data"][key] if key == "fingerprint" else c[key] for c in (before, config))
+        for key in ("recipe", "classes", "input", "seed", "engine", "fingerprint"):
+            old, new = (c["data"][key] if key == "fingerprint" else c.get(key, "tensorflow") for c in (before, config))
             if key == "recipe":  # a run may be made longer, and go on on another machine
                 old, new = ({k: v for k, v in r.items() if k not in ("epochs", "precision")} for r in (old, new))
             if old != new:
@@ -72,7 +74,7 @@ class RunFolder:
         The saved model itself won't do: Keras doesn't save which weights an optimizer leaves undecayed,
         nor the state of dropout's random numbers.
         """
-        saved = keras.models.load_model(self._last_model())
+        saved = keras.models.load_model(self.state())
         model.set_weights(saved.get_weights())
         model.optimizer.build(model.trainable_variables)
         for variable, value in zip(model.optimizer.variables, saved.optimizer.variables, strict=True):
@@ -80,31 +82,44 @@ class RunFolder:
         for generator, state in zip(_seed_generators(model), self._seeds, strict=True):
             generator.state.assign(state)
 
-    def _last_model(self) -> Path:
-        return self._state / f"epoch-{self.epochs:04}.keras"
+    def state(self) -> Path:
+        """What training goes on from after the last epoch that is done."""
+        return self._state / f"epoch-{self.epochs:04}.{self.kind}"
 
     def best_weights(self) -> Path:
         """The weights after the best epoch so far."""
         return self._state / f"best-{self.best_epoch:04}.weights.h5"
 
-    def keep(self, model: keras.Model, row: dict[str, float], best: bool, memory: dict[str, dict[str, Any]]) -> None:
-        """Keeps an epoch. progress.json is renamed last: a cut before it leaves the epoch before as it was."""
+    def keep(
+        self,
+        row: dict[str, float],
+        monitor: str,
+        save_state: Callable[[Path], None],
+        save_best: Callable[[Path], None],
+        **progress: Any,
+    ) -> None:
+        """Keeps an epoch whose figures are `row`, and its weights as the best so far if `monitor` says so.
+
+        `save_state` writes what training goes on from, `save_best` the weights; `progress` is kept with the history.
+        progress.json is renamed last: a cut before it leaves the epoch before as it was.
+        """
+        sign = -1 if monitor == "val_loss" else 1
+        best = monitor == "last" or all(sign * row[monitor] > sign * earlier[monitor] for earlier in self.history)
         self.history.append(row)
         if best:
             self.best_epoch = self.epochs
         if not self.writes:
             return
-        with replacing(self._last_model()) as partial:
-            model.save(partial)
+        with replacing(self.state()) as partial:
+            save_state(partial)
         if best:
-            with replacing(self.best_weights()) as partial, averaged_weights(model):
-                model.save_weights(partial)
-        seeds = [generator.state.numpy().tolist() for generator in _seed_generators(model)]
-        state = {"history": self.history, "best_epoch": self.best_epoch, "memory": memory, "seeds": seeds}
+            with replacing(self.best_weights()) as partial:
+                save_best(partial)
+        state = {"history": self.history, "best_epoch": self.best_epoch, "memory": {}, "seeds": [], **progress}
         write_text(self._state / "progress.json", json.dumps(state, indent=1))
         write_text(self.path / "history.csv", _csv(self.history))
-        for file in [*self._state.glob("epoch-*.keras"), *self._state.glob("best-*.weights.h5")]:
-            if file not in (self._last_model(), self.best_weights()):
+        for file in [*self._state.glob("epoch-*"), *self._state.glob("best-*.weights.h5")]:
+            if file not in (self.state(), self.best_weights()):
                 file.unlink()
 
 
@@ -124,9 +139,7 @@ class KeepEpochs(keras.callbacks.Callback):
 
     def __init__(self, folder: RunFolder, monitor: str, others: list[keras.callbacks.Callback]) -> None:
         super().__init__()
-        self._folder, self._others = folder, others
-        self._sign = -1 if monitor == "val_loss" else 1
-        self._monitor = monitor
+        self._folder, self._monitor, self._others = folder, monitor, others
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         for callback in self._others:
@@ -140,14 +153,16 @@ class KeepEpochs(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         row["seconds"] = round(time.monotonic() - self._began, 2)
-        best = self._monitor == "last" or all(
-            self._sign * row[self._monitor] > self._sign * earlier[self._monitor] for earlier in self._folder.history
-        )
         memory = {
             type(callback).__name__: {name: getattr(callback, name) for name in _MEMORY[type(callback)]}
             for callback in self._others
         }
-        self._folder.keep(self.model, row, best, memory)
+        seeds = [generator.state.numpy().tolist() for generator in _seed_generators(self.model)]
+        self._folder.keep(row, self._monitor, self.model.save, self._save_best, memory=memory, seeds=seeds)
+
+    def _save_best(self, path: Path) -> None:
+        with averaged_weights(self.model):
+            self.model.save_weights(path)
 
 
 def _seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:

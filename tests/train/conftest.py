@@ -16,8 +16,9 @@ from mien.edge.bundle import InputSpec
 from mien.edge.dataset import FIVE_CLASSES, Dataset
 from mien.train.augment import Augmentation
 from mien.train.data import read_for_training
-from mien.train.distribute import Workers, choose_workers
+from mien.train.distribute import choose_workers
 from mien.train.recipe import Recipe
+from mien.train.tensorflow_engine import TensorflowEngine
 
 STILL = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)
 
@@ -57,5 +58,5 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def alone() -> Workers:
-    return choose_workers("single")
+def alone() -> TensorflowEngine:
+    return TensorflowEngine(choose_workers("single"))

@@ -13,18 +13,18 @@ from mien.edge.bundle import InputSpec
 from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
 from mien.train.compare import latencies, read_run
-from mien.train.distribute import Workers
 from mien.train.fit import fit
 from mien.train.main import app
 from mien.train.recipe import Recipe
+from mien.train.tensorflow_engine import TensorflowEngine
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, alone: Workers) -> list[Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, alone: TensorflowEngine) -> list[Path]:
     root = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
         recipe = Recipe(arch="compact", epochs=2, precision="float32")
-        fit(dataset, recipe, root / f"seed{seed}", spec=InputSpec(), workers=alone, seed=seed, verbose=0)
+        fit(dataset, recipe, root / f"seed{seed}", spec=InputSpec(), engine=alone, seed=seed, verbose=0)
     return [root / "seed0", root / "seed1"]
 
 

@@ -15,7 +15,8 @@ from mien.edge.dataset import Dataset, FaceSet
 from mien.edge.errors import DataError
 from mien.edge.preprocess import pixel_table
 from mien.train.augment import Augmentation
-from mien.train.data import evaluation_batches, read_for_training, training_batches
+from mien.train.batches import evaluation_batches, training_batches
+from mien.train.data import read_for_training
 
 SPEC = InputSpec()
 STILL = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)

@@ -14,18 +14,20 @@ import pytest
 from mien.edge.bundle import InputSpec
 from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
-from mien.train.distill import blended, smoothed, teacher_recipe
-from mien.train.distribute import Workers
-from mien.train.fit import fit, predict
+from mien.train.augment import Augmentation
+from mien.train.batches import training_batches
+from mien.train.distill import Teachers, known, smoothed, teacher_recipe
+from mien.train.fit import fit
 from mien.train.recipe import Distillation, Recipe, find_recipe, load_recipe
+from mien.train.tensorflow_engine import TensorflowEngine
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, alone: Workers) -> Path:
+def teacher(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset, alone: TensorflowEngine) -> Path:
     """A finished run of one epoch."""
     out = tmp_path_factory.mktemp("runs") / "teacher"
     recipe = Recipe(arch="compact", epochs=1, precision="float32")
-    fit(dataset, recipe, out, spec=InputSpec(), workers=alone, verbose=0)
+    fit(dataset, recipe, out, spec=InputSpec(), engine=alone, verbose=0)
     return out
 
 
@@ -35,47 +37,92 @@ def test_smoothing_worked_out_by_hand() -> None:
     assert rows == pytest.approx(np.array([[0.05, 0.85, 0.05, 0.05], [0.85, 0.05, 0.05, 0.05]]))
 
 
-def test_targets_are_labels_and_the_mean_reading_of_face_and_mirror(dataset: Dataset, teacher: Path) -> None:
+def test_teachers_are_the_mean_of_their_readings(dataset: Dataset, teacher: Path) -> None:
+    faces = dataset.splits["train"].images[..., np.newaxis].astype(np.float32) / 255
+    reading = keras.models.load_model(teacher / "model.keras").predict(faces, verbose=0)
+    keras.config.set_dtype_policy("float32")
+    once = np.asarray(Teachers([teacher], dataset.classes)(faces))
+    assert once == pytest.approx(reading, abs=1e-5)
+    assert np.asarray(Teachers([teacher, teacher], dataset.classes)(faces)) == pytest.approx(once, abs=1e-6)
+    # Asked for some of its classes only, it says which of those it is.
+    three = np.asarray(Teachers([teacher], ("happy", "angry", "sad"))(faces))
+    some = reading[:, [1, 0, 3]]
+    assert three == pytest.approx(some / some.sum(axis=1, keepdims=True), abs=1e-5)
+    with pytest.raises(ConfigError, match="a teacher doesn't know the class fear"):
+        Teachers([teacher], ("happy", "fear"))
+
+
+def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
+    recipe = Recipe(label_smoothing=0.1, distillation=Distillation(("base",), 0.75))
+    rows = known(dataset, ("sad", "happy"), recipe)
+    labels = dataset.splits["train"].labels
+    assert rows.shape == (len(labels), 2) and rows.dtype == np.float32
+    assert rows[labels == dataset.classes.index("sad")] == pytest.approx(0.25 * np.array([[0.95, 0.05]] * 24))
+    assert not rows[labels == dataset.classes.index("neutral")].any()  # all of it is the teachers'
+    alone = known(dataset, dataset.classes, Recipe())
+    assert alone == pytest.approx(np.eye(5)[labels])
+
+
+def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> None:
     faces = dataset.splits["train"]
-    model = keras.models.load_model(teacher / "model.keras")
-    mirrored = faces.images[:, :, ::-1, np.newaxis].astype(np.float32) / 255
-    reading = (predict(model, faces, InputSpec()) + model.predict(mirrored, verbose=0)) / 2
-    labels, steps = smoothed(faces.labels, 5, 0.1), []
-    path = teacher / "model.keras"
-    once = blended(labels, faces, [path], 0.7, InputSpec(), lambda: steps.append(1))
-    assert once == pytest.approx(0.3 * labels + 0.7 * reading, abs=1e-4)
-    assert len(steps) == 1 and once.dtype == np.float32 and once.sum(axis=1) == pytest.approx(1, abs=1e-4)
-    assert blended(labels, faces, [path, path], 0.7, InputSpec(), lambda: None) == pytest.approx(once, abs=1e-5)
+    targets = known(dataset, dataset.classes, Recipe(distillation=Distillation(("base",), 0.75)))
+    still = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)
+    teach = Teachers([teacher], dataset.classes)
+    batch = training_batches(faces, 16, 5, InputSpec(), still, seed=0, targets=targets, teach=teach)
+    pixels, taught = next(iter(batch))
+    plain = next(iter(training_batches(faces, 16, 5, InputSpec(), still, seed=0, targets=targets)))
+    assert np.asarray(taught) == pytest.approx(np.asarray(plain[1]) + 0.75 * np.asarray(teach(pixels)), abs=1e-5)
 
 
 def test_teachers_are_trained_first_and_only_once(
-    dataset: Dataset, recipe: Recipe, alone: Workers, tmp_path: Path
+    dataset: Dataset, recipe: Recipe, alone: TensorflowEngine, tmp_path: Path
 ) -> None:
-    taught = replace(recipe, epochs=1, distillation=Distillation(teachers=2, weight=0.5))
-    fit(dataset, taught, tmp_path / "run", spec=InputSpec(), workers=alone, seed=7, verbose=0)
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.toml").write_text('arch = "compact"\nepochs = 1\nbatch_size = 32\n')
+    names = tuple(str(tmp_path / f"{name}.toml") for name in ("first", "second"))
+    taught = replace(recipe, epochs=1, distillation=Distillation(names, 0.5))
+    fit(dataset, taught, tmp_path / "run", spec=InputSpec(), engine=alone, seed=7, verbose=0)
     configs = [json.loads((tmp_path / "run" / "teachers" / k / "config.json").read_text()) for k in ("1", "2")]
     assert [config["seed"] for config in configs] == [8, 9]
-    assert all(config["recipe"]["distillation"]["teachers"] == 0 for config in configs)
+    assert all(config["recipe"]["distillation"]["teachers"] == [] for config in configs)
     first = (tmp_path / "run" / "teachers" / "1" / "model.keras").stat().st_mtime_ns
     # Killed while the second teacher was in training: it is begun again, the first is not.
     shutil.rmtree(tmp_path / "run" / "teachers" / "2")
     again = replace(taught, epochs=2)
-    assert fit(dataset, again, tmp_path / "run", spec=InputSpec(), workers=alone, seed=7, resume=True, verbose=0)
+    assert fit(dataset, again, tmp_path / "run", spec=InputSpec(), engine=alone, seed=7, resume=True, verbose=0)
     assert (tmp_path / "run" / "teachers" / "1" / "model.keras").stat().st_mtime_ns == first
     assert (tmp_path / "run" / "teachers" / "2" / "model.keras").exists()
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epochs"] == 2
 
 
-def test_teachers_may_have_a_recipe_of_their_own() -> None:
+@pytest.mark.slow
+def test_a_finished_run_may_teach(
+    dataset: Dataset, recipe: Recipe, alone: TensorflowEngine, teacher: Path, tmp_path: Path
+) -> None:
+    taught = replace(recipe, epochs=1, distillation=Distillation(("base",), 0.5))
+    run = tmp_path / "run"
+    fit(dataset, taught, run, spec=InputSpec(), engine=alone, verbose=0, teachers=[teacher])
+    assert not (run / "teachers").exists()
+    (about,) = json.loads((run / "config.json").read_text())["teachers"]
+    assert about["arch"] == "compact" and about["seed"] == 0 and 0 <= about["accuracy"] <= 1
+    with pytest.raises(ConfigError, match=r"holds no finished run to learn from .*: finish it with --resume"):
+        fit(dataset, taught, tmp_path / "b", spec=InputSpec(), engine=alone, verbose=0, teachers=[tmp_path])
+
+
+def test_teachers_have_recipes_of_their_own() -> None:
     reference = load_recipe(find_recipe("reference"))
-    student = Recipe(arch="compact", precision="float32", distillation=Distillation(2, 0.5, "reference"))
-    assert teacher_recipe(student) == replace(reference, precision="float32")
-    assert teacher_recipe(replace(student, distillation=Distillation(2))) == replace(
-        student, distillation=Distillation()
+    student = Recipe(arch="compact", precision="float32", distillation=Distillation(("reference",), 0.5))
+    assert teacher_recipe(student, "reference") == replace(reference, precision="float32")
+    small = load_recipe(find_recipe("small"))
+    assert teacher_recipe(student, "small") == replace(
+        small, precision="float32", crop=student.crop, distillation=Distillation()
     )
 
 
-def test_several_machines_are_refused(dataset: Dataset, recipe: Recipe, alone: Workers, tmp_path: Path) -> None:
-    taught = replace(recipe, distillation=Distillation(teachers=1))
+def test_several_machines_are_refused(
+    dataset: Dataset, recipe: Recipe, alone: TensorflowEngine, tmp_path: Path
+) -> None:
+    taught = replace(recipe, distillation=Distillation(("base",)))
+    many = TensorflowEngine(replace(alone.workers, shard=(0, 2)))
     with pytest.raises(ConfigError, match="a recipe with teachers is for one machine"):
-        fit(dataset, taught, tmp_path / "run", spec=InputSpec(), workers=replace(alone, shard=(0, 2)), verbose=0)
+        fit(dataset, taught, tmp_path / "run", spec=InputSpec(), engine=many, verbose=0)

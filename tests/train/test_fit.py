@@ -18,18 +18,18 @@ from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
 from mien.edge.metrics import Metrics, measure
 from mien.train.augment import Augmentation
-from mien.train.distribute import Workers
-from mien.train.fit import choose_precision, fit, make_optimizer, predict
+from mien.train.fit import fit, predict
 from mien.train.recipe import Recipe
+from mien.train.tensorflow_engine import TensorflowEngine, choose_precision, make_optimizer
 
 SPEC = InputSpec()
 Train = Callable[..., Metrics]
 
 
 @pytest.fixture
-def train(dataset: Dataset, alone: Workers) -> Train:
+def train(dataset: Dataset, alone: TensorflowEngine) -> Train:
     def run(recipe: Recipe, out: Path, **options: Any) -> Metrics:
-        return fit(dataset, recipe, out, spec=SPEC, workers=alone, verbose=0, **options)
+        return fit(dataset, recipe, out, spec=SPEC, engine=alone, verbose=0, **options)
 
     return run
 

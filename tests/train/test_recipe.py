@@ -29,7 +29,10 @@ def test_a_recipe_of_a_networks_name_is_that_networks() -> None:
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
 def test_teachers_of_bundled_recipes_are_bundled(file: Path) -> None:
-    assert teacher_recipe(load_recipe(file)).distillation.teachers == 0
+    recipe = load_recipe(file)
+    for name in recipe.distillation.teachers:
+        assert (RECIPES / f"{name}.toml").is_file()
+        assert teacher_recipe(recipe, name).distillation.teachers == ()
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.glob("*.toml")), ids=lambda file: file.stem)
@@ -54,6 +57,7 @@ def test_bundled_recipes_load(file: Path) -> None:
         ("[crop]\nsize = 1", "unknown key 'crop.size'"),
         ("crop = 1", "'crop' is not a table"),
         ("[augmentation]\nshift = 2", "'augmentation.shift' is 2, not between 0 and 1"),
+        ("[distillation]\nteachers = 2", "'distillation.teachers' is 2, not a list of strings"),
         ("epochs = ", "is not TOML"),
     ],
 )
@@ -67,5 +71,5 @@ def test_wrong_recipes(tmp_path: Path, text: str, why: str) -> None:
 
 
 def test_missing_recipe_names_the_bundled_ones() -> None:
-    with pytest.raises(ConfigError, match="the bundled ones are base, compact, reference, short, small"):
+    with pytest.raises(ConfigError, match="the bundled ones are base, compact, deep, reference, short, small, wide"):
         load_recipe(find_recipe("missing"))

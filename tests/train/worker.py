@@ -16,6 +16,7 @@ from mien.train.data import read_for_training
 from mien.train.distribute import Workers, choose_workers
 from mien.train.fit import fit
 from mien.train.recipe import Recipe
+from mien.train.tensorflow_engine import TensorflowEngine
 
 
 def small(shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -39,4 +40,4 @@ if __name__ == "__main__":
     else:
         workers = choose_workers(strategy)
     dataset = read_for_training(Path(data), "five", InputSpec())
-    fit(dataset, recipe, Path(out), spec=InputSpec(), workers=workers, seed=1, verbose=0)
+    fit(dataset, recipe, Path(out), spec=InputSpec(), engine=TensorflowEngine(workers), seed=1, verbose=0)

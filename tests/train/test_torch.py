@@ -1,0 +1,174 @@
+"""The engine torch, in a process of its own: Keras computes with one library in a process."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from mien.train.model import ARCHITECTURES, build
+
+pytestmark = [
+    pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs PyTorch, which is installed by hand"),
+    pytest.mark.slow,
+]
+
+RECIPE = """arch = "compact"
+epochs = 3
+batch_size = 8
+learning_rate = 0.003
+weight_decay = 0.02
+label_smoothing = 0.1
+schedule = "cosine"
+warmup_epochs = 1
+early_stopping = 0
+monitor = "last"
+ema = 0.9
+precision = "float32"
+
+[augmentation]
+rotation = 5
+shear = 0
+zoom = 0
+shift = 0.02
+flip = false
+light = 0.1
+erase = 0.1
+mixup = 0.3
+"""
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("mien-train")), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def history(out: Path) -> list[dict[str, float]]:
+    with (out / "history.csv").open() as stream:
+        return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "mine.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory, blobs: Path, recipe: Path) -> Path:
+    out = tmp_path_factory.mktemp("torch") / "run"
+    result = run("fit", "--data", blobs, "--out", out, "--recipe", recipe, "--engine", "torch", "--epochs", 8)
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_it_learns_and_leaves_what_the_other_engine_leaves(teacher: Path) -> None:
+    metrics = json.loads((teacher / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.6  # five classes: chance is 0.2
+    assert json.loads((teacher / "config.json").read_text())["engine"] == "torch"
+    rows = history(teacher)
+    assert len(rows) == 8 and rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1]["val_accuracy"] == pytest.approx(metrics["accuracy"], abs=1e-4)
+    assert {"model.keras", "curves.png", "confusion.png", "samples.png"} < {file.name for file in teacher.iterdir()}
+
+
+def test_its_network_is_the_same_in_tensorflow(teacher: Path, dataset: object) -> None:
+    from mien.edge.bundle import InputSpec
+    from mien.train.fit import predict
+
+    model = keras.models.load_model(teacher / "model.keras")
+    faces = dataset.splits["validation"]  # type: ignore[attr-defined]
+    scores = predict(model, faces, InputSpec())
+    right = float((scores.argmax(1) == faces.labels).mean())
+    assert right == pytest.approx(json.loads((teacher / "metrics.json").read_text())["accuracy"], abs=1e-4)
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(blobs: Path, recipe: Path, tmp_path: Path) -> None:
+    arguments = ("fit", "--data", blobs, "--recipe", recipe, "--engine", "torch", "--epochs", 5, "--out")
+    assert run(*arguments, tmp_path / "whole").returncode == 0
+    command = [str(Path(sys.executable).with_name("mien-train")), *map(str, arguments), str(tmp_path / "cut")]
+    cut = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert cut.stdout is not None
+    for line in cut.stdout:
+        if "epoch 2 of 5" in line:
+            break
+    cut.kill()
+    cut.wait()
+    assert 2 <= len(history(tmp_path / "cut")) < 5
+    assert run(*arguments, tmp_path / "cut", "--resume").returncode == 0
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+    assert [file.suffix for file in (tmp_path / "cut" / "state").glob("epoch-*")] == [".pt"]
+
+
+def test_it_learns_from_teachers_that_know_more_classes(
+    teacher: Path, blobs: Path, recipe: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "taught.toml"
+    mine.write_text(recipe.read_text() + f'[distillation]\nteachers = ["{recipe}"]\nclasses = "five"\n')
+    result = run(
+        *("fit", "--data", blobs, "--out", tmp_path / "run", "--recipe", mine, "--engine", "torch"),
+        *("--teacher", teacher, "--classes", "happy,sad,neutral", "--epochs", 6),
+    )
+    assert result.returncode == 0, result.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["classes"] == ["happy", "sad", "neutral"]
+    assert config["teachers"][0]["classes"] == ["angry", "happy", "neutral", "sad", "surprise"]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["accuracy"] > 0.6
+
+
+def test_what_it_cannot_do_is_said(blobs: Path, tmp_path: Path) -> None:
+    arguments = ("fit", "--data", blobs, "--out", tmp_path / "run")
+    for more, why in (
+        (("--engine", "jax"), "unknown engine 'jax': choose tensorflow or torch"),
+        (("--engine", "torch", "--strategy", "mirrored"), "the engine torch trains in one process"),
+        (("--engine", "torch", "--arch", "reference"), "knows the cosine schedule only"),
+        (("--teacher", tmp_path, "--recipe", "compact"), "--teacher is for a recipe with [distillation]"),
+    ):
+        result = run(*arguments, *more)
+        assert result.returncode == 1 and why in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+_TWINS = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+import keras, numpy as np, torch
+from mien.train.torch_network import TorchNetwork
+for path in sys.argv[1:]:
+    model = keras.models.load_model(path + ".keras")
+    twin = TorchNetwork(model).eval()
+    faces = torch.from_numpy(np.load(path + ".npy"))
+    with torch.no_grad():
+        scores = twin(faces.permute(0, 3, 1, 2)).softmax(1).numpy()
+    wanted = np.load(path + ".wanted.npy")
+    print(model.name, float(np.abs(scores - wanted).max()))
+    before = model.get_weights()
+    twin.save(model)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+"""
+
+
+def test_every_network_has_a_twin(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths = []
+    for name in ARCHITECTURES:
+        model = build(name, (50, 46, 1), 5)  # sizes whose halves are odd: padding differs between libraries there
+        model.set_weights([w + rng.uniform(0, 0.2, w.shape).astype(np.float32) for w in model.get_weights()])
+        faces = rng.random((3, 50, 46, 1), dtype=np.float32)
+        paths.append(str(tmp_path / name))
+        model.save(paths[-1] + ".keras")
+        np.save(paths[-1] + ".npy", faces)
+        np.save(paths[-1] + ".wanted.npy", model.predict(faces, verbose=0))
+    result = subprocess.run([sys.executable, "-c", _TWINS, *paths], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    differences = dict(line.split() for line in result.stdout.splitlines())
+    assert set(differences) == set(ARCHITECTURES)
+    assert max(map(float, differences.values())) < 1e-4, differences

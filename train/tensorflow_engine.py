@@ -1,0 +1,142 @@
+"""Training with TensorFlow: one device, several, or several machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mien.edge.errors import MienError
+
+from .batches import EVALUATION_BATCH, evaluation_batches, training_batches
+from .distill import Teachers
+from .distribute import Workers
+from .engine import Job, has_bfloat16
+from .model import build
+from .recipe import Recipe
+from .run import KeepEpochs, RunFolder
+
+
+@dataclass(frozen=True)
+class TensorflowEngine:
+    """Keras' own `fit`; the same seed on the same machine gives the same run, resumed or not."""
+
+    workers: Workers
+    name: str = "tensorflow"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the run's files, if several train together."""
+        return self.workers.is_first
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process takes part."""
+        return self.workers.shard[1] == 1
+
+    def precision(self, wanted: str) -> str:
+        """What a recipe's precision is on this machine: one of PRECISIONS but "auto"."""
+        return choose_precision(wanted)
+
+    def describe(self) -> dict[str, Any]:
+        """What a run depends on beside the recipe, for config.json."""
+        return {"strategy": {"name": self.workers.name, "workers": self.workers.shard[1]}}
+
+    def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
+        """Trains the epochs that `folder` lacks, and keeps each in it."""
+        recipe, workers, classes = job.recipe, self.workers, len(job.classes)
+        keras.utils.set_random_seed(job.seed)
+        tf.config.experimental.enable_op_determinism()
+        keras.config.set_dtype_policy(recipe.precision)
+        teachers = Teachers(job.teachers, job.classes) if job.teachers else None
+        batches = training_batches(
+            job.faces,
+            recipe.batch_size,
+            classes,
+            job.spec,
+            recipe.augmentation,
+            seed=job.seed,
+            targets=job.targets,
+            teach=teachers,
+            first_epoch=folder.epochs,
+            shard=workers.shard,
+        )
+        with workers.strategy.scope():
+            model = build(recipe.arch, job.shape, classes)
+            model.compile(
+                make_optimizer(recipe, job.steps),
+                keras.losses.CategoricalCrossentropy(),  # the targets are smoothed already
+                metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+            )
+            if folder.epochs:
+                folder.restore(model)
+        workers.prepare(model, job.shape, classes)
+        stopping = keras.callbacks.EarlyStopping(
+            "val_loss" if recipe.monitor == "last" else recipe.monitor, patience=recipe.early_stopping or recipe.epochs
+        )
+        kept: list[keras.callbacks.Callback] = [stopping]
+        if recipe.schedule == "plateau":
+            kept.append(
+                keras.callbacks.ReduceLROnPlateau("val_loss", recipe.plateau_factor, recipe.plateau_patience, verbose=0)
+            )
+        callbacks = [*kept, KeepEpochs(folder, recipe.monitor, kept)]
+        if recipe.ema:
+            callbacks.insert(0, keras.callbacks.SwapEMAWeights())  # validation sees the average
+        if workers.is_first:
+            callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", write_graph=False))
+        stopped = 0 < recipe.early_stopping <= folder.memory.get("EarlyStopping", {}).get("wait", -1)
+        if folder.epochs >= recipe.epochs or stopped:
+            return
+        try:
+            model.fit(
+                workers.feed(batches, recipe.batch_size // workers.replicas),
+                epochs=recipe.epochs,
+                initial_epoch=folder.epochs,
+                steps_per_epoch=job.steps,
+                # every worker judges all of it, so that all slow down and stop together
+                validation_data=workers.feed(evaluation_batches(job.validation, classes, job.spec), EVALUATION_BATCH),
+                validation_steps=-(-len(job.validation) // EVALUATION_BATCH),
+                callbacks=callbacks,
+                shuffle=False,  # the batches are shuffled already
+                verbose=verbose if workers.is_first else 0,
+            )
+        except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError) as error:
+            raise MienError(
+                f"another worker is gone or silent: start all again with --resume ({error.message})"
+            ) from error
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """Adam, or AdamW where the recipe decays weights; `steps` is the number of steps an epoch."""
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        warmup = round(recipe.warmup_epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else recipe.learning_rate,
+            decay_steps=max(recipe.epochs * steps - warmup, 1),
+            warmup_target=recipe.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    options: dict[str, Any] = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
+    if not recipe.weight_decay:
+        return keras.optimizers.Adam(rate, **options)
+    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, **options)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def choose_precision(precision: str) -> str:
+    """The dtype policy of a recipe's precision: "auto" is mixed_bfloat16 where the processor has bfloat16 arithmetic.
+
+    With AVX-512 BF16 it trained the reference network about twice as fast; without such instructions
+    TensorFlow emulates it and loses. `mien-train bench` measures both.
+    """
+    if precision != "auto":
+        return precision
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if capability >= (8, 0) else "float32"
+    return "mixed_bfloat16" if has_bfloat16() else "float32"

@@ -1,0 +1,273 @@
+"""Training with PyTorch: for machines whose GPU only PyTorch knows, and for processors, where it is the faster one.
+
+It learns what the engine tensorflow learns, from the same recipe; order and augmentation are drawn differently.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from torch.nn import functional
+
+from mien.edge.dataset import FaceSet
+from mien.edge.errors import ConfigError
+from mien.edge.preprocess import scale_pixels
+
+from .augment import MIXUP_DRAWS, Augment, mixup
+from .distill import columns, load_teacher
+from .engine import Job, has_bfloat16
+from .model import build
+from .recipe import Recipe
+from .run import RunFolder
+from .torch_network import TorchNetwork
+
+EVALUATION_BATCH = 256
+_AHEAD = 3
+"""Batches that are made ahead of the one that is learned from."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Faces float32 [N, channels, height, width] and targets float32 [N, classes]."""
+
+
+class TorchEngine:
+    """One process, on the GPU if PyTorch knows one. The same seed on the same machine gives nearly the same run."""
+
+    name = "torch"
+    is_first = True
+    alone = True
+
+    def __init__(self) -> None:
+        """Raises ConfigError unless Keras computes with PyTorch too, which does the augmentation."""
+        if keras.backend.backend() != "torch":
+            raise ConfigError("the engine torch needs Keras on PyTorch: set KERAS_BACKEND=torch")
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def precision(self, wanted: str) -> str:
+        """What a recipe's precision is on this machine: one of PRECISIONS but "auto"."""
+        if wanted != "auto":
+            return wanted
+        if self._device.type == "cuda":
+            return "mixed_bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
+        return "mixed_bfloat16" if has_bfloat16() else "float32"
+
+    def describe(self) -> dict[str, Any]:
+        """What a run depends on beside the recipe, for config.json."""
+        return {"strategy": {"name": self._device.type, "workers": 1}}
+
+    def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
+        """Trains the epochs that `folder` lacks, and keeps each in it. Raises ConfigError."""
+        recipe = job.recipe
+        if recipe.schedule != "cosine" or recipe.early_stopping:
+            raise ConfigError("the engine torch knows the cosine schedule only, without early stopping")
+        if self._device.type == "cpu":
+            # Batches are made in a thread of their own, so that one core less is left for the network.
+            torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+        folder.kind = "pt"
+        keras.utils.set_random_seed(job.seed)
+        keras.config.set_dtype_policy("float32")
+        model = build(recipe.arch, job.shape, len(job.classes))
+        network = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
+        average = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
+        optimizer = _optimizer(network, recipe)
+        if folder.epochs:
+            kept = torch.load(folder.state(), map_location=self._device)
+            network.load_state_dict(kept["network"])
+            average.load_state_dict(kept["average"])
+            optimizer.load_state_dict(kept["optimizer"])
+        feed = _Feed(job, self._device, self._autocast(recipe))
+        for epoch in range(folder.epochs, recipe.epochs):
+            began = time.monotonic()
+            torch.manual_seed(_seed(job.seed, epoch, 1))
+            row = self._epoch(job, network, average, optimizer, feed, epoch, verbose)
+            scores = predict(average, job.validation, job, self._device, self._autocast(recipe))
+            row |= _figures(scores, job.validation.labels)
+            row["learning_rate"] = float(optimizer.param_groups[0]["lr"])
+            row["seconds"] = round(time.monotonic() - began, 2)
+            states = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
+
+            def save_best(path: Path) -> None:
+                average.save(model)
+                model.save_weights(path)
+
+            folder.keep(row, recipe.monitor, partial(torch.save, states), save_best)
+            if verbose:
+                figures = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
+                print(f"\repoch {epoch + 1} of {recipe.epochs}: {figures}", flush=True)
+
+    def _autocast(self, recipe: Recipe) -> torch.autocast:
+        types = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
+        chosen = types.get(recipe.precision)
+        return torch.autocast(self._device.type, chosen or torch.bfloat16, enabled=chosen is not None)
+
+    def _epoch(
+        self,
+        job: Job,
+        network: TorchNetwork,
+        average: TorchNetwork,
+        optimizer: torch.optim.Optimizer,
+        feed: _Feed,
+        epoch: int,
+        verbose: int,
+    ) -> dict[str, float]:
+        """One pass over the faces; accuracy and loss on the faces as they were augmented."""
+        network.train()
+        autocast = self._autocast(job.recipe)
+        losses, hits = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
+        pairs = _pairs(average, network)
+        for step, (faces, targets) in enumerate(feed.epoch(epoch)):
+            done = epoch * job.steps + step
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(job.recipe, job.steps, done)
+            with autocast:
+                logits = network(faces)
+            loss = functional.cross_entropy(logits, targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            # At first the average would be of untrained weights: it begins short and grows to its length.
+            momentum = min(job.recipe.ema, (1 + done) / (10 + done))
+            with torch.no_grad():
+                torch._foreach_lerp_(*pairs, 1 - momentum)
+                losses += loss
+                hits += (logits.argmax(1) == targets.argmax(1)).float().mean()
+            if verbose == 1:
+                print(f"\repoch {epoch + 1}: {step + 1} of {job.steps} steps", end="", flush=True)
+        return {"epoch": epoch + 1, "accuracy": float(hits) / job.steps, "loss": float(losses) / job.steps}
+
+
+class _Feed:
+    """Shuffled, augmented batches with their targets, made in a thread while the network learns from those before."""
+
+    def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
+        self._job, self._device, self._autocast = job, device, autocast
+        self._augment = Augment(job.recipe.augmentation)
+        keras.config.set_dtype_policy("float32")
+        self._teachers: list[tuple[TorchNetwork, list[int]]] = []
+        for run in job.teachers:
+            model, classes = load_teacher(run)
+            twin = TorchNetwork(model).to(device, memory_format=torch.channels_last)
+            self._teachers.append((twin.eval(), columns(classes, job.classes)))
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, the same whenever it is asked for."""
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+        wanted = threading.Event()
+        wanted.set()
+
+        def make() -> None:
+            try:
+                for batch in self._batches(epoch):
+                    if not wanted.is_set():
+                        return
+                    ready.put(batch)
+                ready.put(None)
+            except BaseException as error:
+                ready.put(error)
+
+        threading.Thread(target=make, name="batches", daemon=True).start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            wanted.clear()
+            while not ready.empty():
+                ready.get_nowait()
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        job, size = self._job, self._job.recipe.batch_size
+        rng = np.random.default_rng(_seed(job.seed, epoch, 0))
+        order = rng.permutation(len(job.faces))[: job.steps * size].reshape(job.steps, size)
+        for rows in order:
+            with torch.no_grad():
+                yield self._batch(rows, rng)
+
+    def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        draws = torch.from_numpy(rng.random((len(rows), Augment.DRAWS + MIXUP_DRAWS), dtype=np.float32)).to(
+            self._device
+        )
+        pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
+        targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
+        pixels = self._augment(pixels, draws[:, MIXUP_DRAWS:])
+        if share := self._job.recipe.augmentation.mixup:
+            pixels, targets = mixup(pixels, targets, draws[:, :MIXUP_DRAWS], share)
+        faces = _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
+        return faces, self._taught(faces, targets)
+
+    def _taught(self, faces: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if not self._teachers:
+            return targets
+        mean = torch.zeros_like(targets)
+        for teacher, chosen in self._teachers:
+            with self._autocast:
+                logits = teacher(faces)
+            mean += logits[:, chosen].softmax(1) / len(self._teachers)
+        return targets + (1 - targets.sum(1, keepdim=True)) * mean
+
+
+def learning_rate(recipe: Recipe, steps: int, done: int) -> float:
+    """A linear warm-up, then a cosine to 0, after `done` of `steps` an epoch: Keras' CosineDecay."""
+    warmup = round(recipe.warmup_epochs * steps)
+    if done < warmup:
+        return recipe.learning_rate * done / warmup
+    part = (done - warmup) / max(recipe.epochs * steps - warmup, 1)
+    return recipe.learning_rate * (1 + math.cos(math.pi * min(part, 1.0))) / 2
+
+
+def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay of kernels only."""
+    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim == 1]
+    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7)  # Keras' epsilon
+
+
+def predict(
+    network: TorchNetwork, faces: FaceSet, job: Job, device: torch.device, autocast: torch.autocast
+) -> np.ndarray:
+    """float32 [N, classes]: the probabilities of all faces."""
+    network.eval()
+    scores = []
+    for start in range(0, len(faces), EVALUATION_BATCH):
+        rows = np.arange(start, min(start + EVALUATION_BATCH, len(faces)))
+        pixels = torch.from_numpy(faces.take(rows)).to(device).float()[..., None]
+        with autocast, torch.no_grad():
+            logits = network(_channels_first(scale_pixels(pixels, job.spec.scale, job.spec.offset)))
+        scores.append(logits.softmax(1).cpu().numpy())
+    return np.concatenate(scores)
+
+
+def _channels_first(faces: torch.Tensor) -> torch.Tensor:
+    return faces.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    likely = np.clip(scores[np.arange(len(labels)), labels], 1e-7, 1)
+    return {"val_accuracy": float((scores.argmax(1) == labels).mean()), "val_loss": float(-np.log(likely).mean())}
+
+
+def _pairs(average: TorchNetwork, network: TorchNetwork) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The weights and statistics of both, side by side."""
+    own, other = average.state_dict(), network.state_dict()
+    names = [name for name, tensor in own.items() if tensor.is_floating_point()]
+    return [own[name] for name in names], [other[name] for name in names]
+
+
+def _seed(seed: int, epoch: int, purpose: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, purpose)).generate_state(1)[0])
