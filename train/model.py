@@ -69,23 +69,6 @@ def wide(shape: tuple[int, int, int], classes: int) -> keras.Model:
     return _pairs(shape, classes, ((32, 32), (64, 64), (128, 128), (256, 256)), "wide", dropout=0.4)
 
 
-def deep(shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """A teacher of another kind, with five residual blocks: 162 M multiply-accumulates, 2.1 M parameters.
-
-    Source: He et al., https://arxiv.org/abs/1512.03385.
-    """
-    x = inputs = keras.Input(shape)
-    for stage, (widths, blocks) in enumerate((((24, 32), 0), ((56,), 1), ((112,), 1), ((208,), 2))):
-        if stage:
-            x = layers.MaxPooling2D()(x)
-        for width in widths:
-            x = _conv_bn_relu(x, width)
-        for _ in range(blocks):
-            y = layers.BatchNormalization()(_conv(_conv_bn_relu(x, widths[-1]), widths[-1]))
-            x = layers.ReLU()(layers.Add()([x, y]))
-    return _classified(inputs, x, classes, "deep", dropout=0.4)
-
-
 def residual(shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Convolutions in pairs with a way past them: 52.3 M multiply-accumulates, 0.56 M parameters.
 
@@ -208,7 +191,7 @@ def _probabilities(logits: keras.KerasTensor) -> keras.KerasTensor:
 
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     network.__name__: network
-    for network in (reference, base, small, compact, residual, squeeze, separable, bottleneck, wide, deep)
+    for network in (reference, base, small, compact, residual, squeeze, separable, bottleneck, wide)
 }
 
 

@@ -169,7 +169,7 @@ def _checked(kind: type, values: dict[str, Any], path: Path, prefix: str) -> dic
         if wanted is tuple and isinstance(value, list) and all(isinstance(each, str) for each in value):
             value = tuple(value)
         if type(value) is not wanted:
-            kind = "a list of strings" if wanted is tuple else f"of type {wanted.__name__}"
-            raise ConfigError(f"{path}: '{prefix}{key}' is {value!r}, not {kind}")
+            what = "a list of strings" if wanted is tuple else f"of type {wanted.__name__}"
+            raise ConfigError(f"{path}: '{prefix}{key}' is {value!r}, not {what}")
         checked[key] = value
     return checked
