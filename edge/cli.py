@@ -1,4 +1,4 @@
-"""What the three commands share: --version, --debug, and errors as one line with exit code 1."""
+"""What the three commands share: --version, --debug, and errors as one line with their exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Group(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             typer.echo(f"{ctx.info_name}: error: {error}", err=True)
-            raise typer.Exit(1) from error
+            raise typer.Exit(error.exit_code) from error
 
 
 def make_app(help: str) -> typer.Typer:

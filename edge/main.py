@@ -127,10 +127,10 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     from .pipeline import Pipeline
     from .sinks import open_sink
     from .smoother import Smoother
-    from .sources import open_source
+    from .sources import Patience, open_source
 
     classifier = Classifier(Bundle.load(find_bundle(settings.model)), settings.threads)
-    source = open_source(settings.source, settings.loop)
+    source = open_source(settings.source, settings.loop, Patience())
     every_frame = settings.detector.every_frame or not source.related
     finder = make_finder(settings.detector, settings.tracker, every_frame)
     smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(settings.smoothing))

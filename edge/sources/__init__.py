@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigError, SourceError
 from .base import Source
+from .recovery import Patience, Recovering
 
 _SCHEMES = {
+    "auto": (".auto", "open_any"),
+    "picamera2": (".picamera", "open_camera"),
     "v4l2": (".live", "open_camera"),
     "rtsp": (".live", "open_stream"),
     "http": (".live", "open_stream"),
@@ -19,14 +23,22 @@ _SCHEMES = {
 }
 """Scheme → module, imported when it is asked for, and its function of (uri, loop)."""
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Patience", "Source", "open_source"]
 
 
-def open_source(uri: str, loop: bool = False) -> Source:
+def open_source(uri: str, loop: bool = False, patience: Patience | None = None) -> Source:
     """The source at a URI or path, to be entered with ``with``; `loop` plays files for ever.
 
-    A path is a picture, a video, a folder of pictures or a camera's device. Raises ConfigError, SourceError.
+    A path is a picture, a video, a folder of pictures or a camera's device. With `patience` a live source is opened
+    again when it fails. Raises ConfigError, SourceError, RuntimeMissing.
     """
+    source = _open(uri, loop)
+    if patience is None or not source.live:
+        return source
+    return Recovering(partial(_open, uri, loop), patience)
+
+
+def _open(uri: str, loop: bool) -> Source:
     scheme, is_uri, _ = uri.partition("://")
     scheme = scheme.lower()
     if not is_uri:
@@ -48,7 +60,7 @@ def _open_path(path: Path, loop: bool) -> Source:
     from .video import VideoFile
 
     if path.match("/dev/video*"):
-        return open_source(f"v4l2://{path}", loop)
+        return _open(f"v4l2://{path}", loop)
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

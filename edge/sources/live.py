@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import cv2
-import numpy as np
 
 from ..errors import ConfigError, SourceError
 from ..records import Frame
@@ -29,20 +29,23 @@ class Live(Source):
 
     live = True
 
-    def __init__(self, name: str, connect: Callable[[], Capture], hint: str, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, name: str, connect: Callable[[], Capture], hint: str | Callable[[], str], timeout: float = TIMEOUT
+    ) -> None:
         """`connect` opens the capture or raises SourceError; `hint` says what to do when there is no frame."""
-        self._name, self._connect, self._hint, self._timeout = name, connect, hint, timeout
+        self._name, self._connect, self._timeout = name, connect, timeout
+        self._hint: Callable[[], str] = hint if callable(hint) else lambda: str(hint)
         self._capture: Capture | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
         self._changed = threading.Condition()
-        self._newest: tuple[int, float, np.ndarray] | None = None
+        self._newest: tuple[int, float, Any] | None = None
         self._end: str | None = None
 
     def open(self) -> None:
         capture = self._capture = self._connect()
         if not capture.isOpened():
-            raise SourceError(f"can't open {self._name}: {self._hint}")
+            raise SourceError(f"can't open {self._name}: {self._hint()}")
         self.frame_rate = nominal_rate(capture.get(cv2.CAP_PROP_FPS))
         # A file behind a web address has a length, and so an end that isn't a failure.
         self._finite = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
@@ -67,7 +70,16 @@ class Live(Source):
             with self._changed:
                 newest, self._newest = self._newest, None
             if newest is not None:
-                yield make_frame(self._name, *newest)
+                yield self._frame(*newest)
+
+    def _frame(self, index: int, time: float, picture: Any) -> Frame:
+        """The frame of what `_read` took from the capture. Raises SourceError."""
+        return make_frame(self._name, index, time, picture)
+
+    def _problem(self, picture: Any) -> str:
+        """What is wrong with a picture that the capture gave; empty if nothing is."""
+        # Seen where OpenCV takes a packed format for pixels: one long row of bytes.
+        return "" if picture.ndim == 3 else f"gives frames of shape {list(picture.shape)} instead of pictures"
 
     def _wait(self) -> bool:
         """Whether a new frame is there; False at the source's end or when it was stopped."""
@@ -77,11 +89,11 @@ class Live(Source):
                 if self._end is not None:
                     if self._finite and not self._end:
                         return False
-                    raise SourceError(f"{self._name} {self._end or 'stopped giving frames'}: {self._hint}")
+                    raise SourceError(f"{self._name} {self._end or 'stopped giving frames'}: {self._hint()}")
                 if self._stopped:
                     return False
                 if time.monotonic() > patience:
-                    raise SourceError(f"{self._name} has given no frame for {self._timeout:g} s: {self._hint}")
+                    raise SourceError(f"{self._name} has given no frame for {self._timeout:g} s: {self._hint()}")
                 self._changed.wait(0.1)  # short, so that a stop is noticed
         return True
 
@@ -92,10 +104,9 @@ class Live(Source):
                 good, image = capture.read()
             except cv2.error as error:
                 good, end = False, f"failed ({' '.join(str(error).split())})"
-            if good and image.ndim != 3:
-                # Seen where OpenCV takes a packed format for pixels: one long row of bytes.
-                good, end = False, f"gives frames of shape {list(image.shape)} instead of pictures"
             if not good:
+                break
+            if end := self._problem(image):
                 break
             with self._changed:
                 self._newest = (index, time.time(), image)
@@ -111,12 +122,7 @@ def open_camera(uri: str, loop: bool = False, open_capture: Callable[[str, int],
     parts = urlsplit(uri)
     if parts.netloc or not parts.path.startswith("/dev/"):
         raise ConfigError(f"{uri} names no camera: write v4l2:///dev/video0, with three slashes")
-    wishes = {}
-    known = {"width": cv2.CAP_PROP_FRAME_WIDTH, "height": cv2.CAP_PROP_FRAME_HEIGHT, "fps": cv2.CAP_PROP_FPS}
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key not in known or not value.isdecimal() or not 1 <= int(value) <= 10_000:
-            raise ConfigError(f"{uri}: {key}={value} isn't one of width=, height=, fps= with a whole number from 1")
-        wishes[known[key]] = int(value)
+    wishes = _wishes(uri, parts.query)
 
     def connect() -> Capture:
         _check_device(Path(parts.path))
@@ -131,7 +137,42 @@ def open_camera(uri: str, loop: bool = False, open_capture: Callable[[str, int],
             capture.set(key, value)
         return capture
 
-    return Live(f"the camera {parts.path}", connect, "is it plugged in, and does no other program use it?")
+    def hint() -> str:
+        users = holders(Path(parts.path).resolve())
+        return f"it is used by {', '.join(users)}" if users else "is it plugged in?"
+
+    return Live(f"the camera {parts.path}", connect, hint)
+
+
+def _wishes(uri: str, query: str) -> dict[int, int]:
+    """OpenCV's property → value. Raises ConfigError."""
+    known = {"width": cv2.CAP_PROP_FRAME_WIDTH, "height": cv2.CAP_PROP_FRAME_HEIGHT, "fps": cv2.CAP_PROP_FPS}
+    wishes = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        pairs = {key: value}
+        if key == "size":
+            width, _, height = value.partition("x")
+            pairs = {"width": width, "height": height}
+        for name, number in pairs.items():
+            if name not in known or not number.isdecimal() or not 1 <= int(number) <= 10_000:
+                wanted = "size=WxH, width=, height=, fps= with a whole number from 1"
+                raise ConfigError(f"{uri}: {key}={value} isn't one of {wanted}")
+            wishes[known[name]] = int(number)
+    return wishes
+
+
+def holders(device: Path, processes: Path = Path("/proc")) -> list[str]:
+    """The programs that have a device open, such as "rpicam-vid (412)", as far as this user may see them."""
+    found = []
+    for process in processes.glob("[0-9]*"):
+        try:
+            if int(process.name) == os.getpid():
+                continue
+            if any(link.readlink() == device for link in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text(encoding='utf-8').strip()} ({process.name})")
+        except OSError:  # another user's, or gone meanwhile
+            continue
+    return sorted(found)
 
 
 def _check_device(device: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_camera_is_asked_for_a_format_that_opencv_decodes(formats: tuple[str, 
     [
         ("v4l2://dev/video0", "three slashes"),
         ("v4l2:///video0", "three slashes"),
-        ("v4l2:///dev/video0?with=3", "with=3 isn't one of width=, height=, fps="),
+        ("v4l2:///dev/video0?with=3", "with=3 isn't one of size=WxH, width=, height=, fps="),
         ("v4l2:///dev/video0?width=wide", "width=wide isn't"),
         ("v4l2:///dev/video0?fps=0", "fps=0 isn't"),
         ("rtsp://", "names no host"),
