@@ -201,8 +201,8 @@ class History:
                 connection.execute("DELETE FROM minutes WHERE minute < ?", (limit,))
                 connection.execute("DELETE FROM emotions WHERE minute < ?", (limit,))
             with self._lock:
-                # Stepped through to its end: it frees one page a step.
-                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                # It frees one page a step, and `execute` takes one step only.
+                self._connection.executescript("PRAGMA incremental_vacuum")
             ((first, last),) = self._rows(
                 "SELECT min(t), max(t) FROM (SELECT min(time) t FROM events UNION ALL SELECT max(time) FROM events"
                 " UNION ALL SELECT min(minute) FROM minutes UNION ALL SELECT max(minute) FROM minutes)"
