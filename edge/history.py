@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from .errors import SinkError
 from .events import Event
+from .files import state_folder
 
 VERSION = 1
 """Of the tables, kept in the database's user_version."""
@@ -236,11 +237,8 @@ class History:
 
 
 def default_path() -> Path:
-    """Where the history is if nobody says: the service's state folder, or the user's."""
-    if folder := os.environ.get("STATE_DIRECTORY"):  # set by systemd; several are separated by colons
-        return Path(folder.partition(":")[0]) / "history.db"
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "mien" / "history.db"
+    """Where the history is if nobody says."""
+    return state_folder() / "history.db"
 
 
 def _words(error: BaseException) -> str:

@@ -39,6 +39,8 @@ _KINDS = {
         "[PATH]",
         options=lambda config: {"keep_days": config.events.keep_days, "keep_mb": config.events.keep_mb},
     ),
+    "mqtt": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
+    "mqtts": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
 }
 
 __all__ = ["Sink", "open_sink"]
