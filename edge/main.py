@@ -15,9 +15,10 @@ import typer
 from .bundle import DEFAULT_MODEL, Bundle, bundled_models, find_bundle
 from .cli import make_app
 from .config import Config
-from .errors import ConfigError, RuntimeMissing, SinkError
+from .errors import ConfigError, SinkError
 from .files import write_text
 from .opencv import require_opencv
+from .results import add_commands
 
 # OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
 if TYPE_CHECKING:
@@ -169,37 +170,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SinkError(f"can't write {path}: {error.strerror}") from error
-
-
-mqtt_app = typer.Typer(help="Look after what an MQTT broker keeps.", no_args_is_help=True)
-app.add_typer(mqtt_app, name="mqtt")
-
-
-@mqtt_app.command()
-def forget(
-    address: Annotated[
-        str | None,
-        typer.Argument(metavar="ADDRESS", help="mqtt://HOST, as of the sink.", show_default="the configuration's"),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The Mien to forget.", show_default="the configuration's")
-    ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file with a sink mqtt:// and a name.")] = None,
-) -> None:
-    """Remove all that a broker keeps of a Mien: Home Assistant then forgets the device."""
-    from .sinks.mqtt import forget as forget_at
-    from .sinks.mqtt import without_secret
-
-    settings = (Config.read(config) if config else Config()).override(name=name)
-    addresses = [address] if address else [uri for uri in settings.sinks if uri.startswith(("mqtt:", "mqtts:"))]
-    if not addresses:
-        raise ConfigError("which broker? Give mqtt://HOST, or --config with such a sink")
-    for each in addresses:
-        try:
-            topics = forget_at(each, settings.name)
-        except ModuleNotFoundError as error:
-            raise RuntimeMissing(f"needs {error.name}: pip install 'mien[mqtt]'") from error
-        typer.echo(f"{settings.name} is forgotten at {without_secret(each)}: {len(topics)} topics are empty")
 
 
 @app.command()
@@ -362,3 +332,6 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+add_commands(app)
