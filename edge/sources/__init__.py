@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,16 @@ _SCHEMES = {
 }
 """Scheme → module, imported when it is asked for, and its function of (uri, loop)."""
 
-__all__ = ["Patience", "Source", "open_source"]
+__all__ = ["Patience", "Source", "open_source", "without_password"]
+
+
+def without_password(uri: str) -> str:
+    """A source's URI or path as messages and pages may show it: no user, no password, no query."""
+    scheme, is_uri, rest = uri.partition("://")
+    if not is_uri:
+        return uri
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def open_source(uri: str, loop: bool = False, patience: Patience | None = None) -> Source:
