@@ -134,6 +134,11 @@ class Config:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
+    def updated(self, values: Mapping[str, Any]) -> Config:
+        """This configuration with decoded TOML values in place of its own. Raises ConfigError."""
+        changed = _checked(values, self, "")
+        return dataclasses.replace(self, **changed)
+
     def override(self, **options: Any) -> Config:
         """This configuration with those options that aren't None. Raises ConfigError if one is out of its range."""
         given = {key: value for key, value in options.items() if value is not None}
@@ -162,7 +167,7 @@ def _converted(name: str, value: Any, default: Any) -> Any:
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if not isinstance(value, dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {_kind(value)}")
-        return type(default)(**_checked(value, default, f"{name}."))
+        return dataclasses.replace(default, **_checked(value, default, f"{name}."))
     if isinstance(default, tuple):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigError(f'{name} must be a list of strings, such as ["jsonl:-"], not {_kind(value)}')

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import device
 from .bundle import DEFAULT_MODEL, Bundle, bundled_models, find_bundle
 from .cli import make_app
 from .config import Config
@@ -19,6 +20,7 @@ from .errors import ConfigError, SinkError
 from .files import write_text
 from .opencv import require_opencv
 from .results import add_commands
+from .settings import load_config
 
 # OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
 if TYPE_CHECKING:
@@ -72,8 +74,7 @@ def run(
 
     Ctrl-C and SIGTERM end the run cleanly: outputs are whole, the exit code is 0.
     """
-    settings = Config.read(config) if config else Config()
-    settings = settings.override(
+    settings = load_config(config).override(
         source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
     )
     if not settings.source:
@@ -252,7 +253,7 @@ def bench(
     from .demo import write_moving_picture
     from .sources import open_source
 
-    settings = (Config.read(config) if config else Config()).override(source=source, model=model)
+    settings = load_config(config).override(source=source, model=model)
     bundle = Bundle.load(find_bundle(settings.model))
     with tempfile.TemporaryDirectory() as folder:
         if not settings.source:
@@ -335,3 +336,4 @@ def _figure(value: float | None) -> str:
 
 
 add_commands(app)
+device.add_commands(app)

@@ -165,7 +165,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scheme_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown source gopher://x: .*file://, v4l2://, rtsp://, http://, https://"):
+    with pytest.raises(ConfigError, match=r"unknown source gopher://x: .*file://, auto://, picamera2://, v4l2://"):
         open_source("gopher://x")
 
 
