@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from . import device
 from .bundle import DEFAULT_MODEL, Bundle, bundled_models, find_bundle
 from .cli import make_app
 from .config import Config
-from .errors import ConfigError, SinkError
+from .errors import ConfigError, MienError, SinkError
 from .files import write_text
 from .opencv import require_opencv
 from .results import add_commands
@@ -24,8 +25,13 @@ from .settings import load_config
 
 # OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
 if TYPE_CHECKING:
+    from .classifier import Classifier
+    from .finder import Finder
     from .pipeline import Stats
     from .sinks import Sink
+    from .smoother import Smoother
+
+log = logging.getLogger(__name__)
 
 app = make_app("Reads facial emotion from a camera, a video or pictures.")
 
@@ -74,16 +80,20 @@ def run(
 
     Ctrl-C and SIGTERM end the run cleanly: outputs are whole, the exit code is 0.
     """
-    settings = load_config(config).override(
-        source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
-    )
+
+    def read() -> Config:
+        return load_config(config).override(
+            source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
+        )
+
+    settings = read()
     if not settings.source:
         raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
     if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
         raise ConfigError(f"sink {doubled[0]} is given twice")
     if stats and (not stats.absolute().parent.is_dir() or stats.is_dir()):
         raise SinkError(f"can't write {stats}: it must be a file in a folder that exists")
-    result = _run(settings, max_frames)
+    result = _run(settings, max_frames, reread=read)
     if stats:
         with _writing(stats):
             write_text(stats, json.dumps(result.to_json(), indent=2) + "\n")
@@ -122,22 +132,51 @@ def demo(
     typer.echo(f"\n{summary.table(stats)}\n\n{film}, {picture}, {log}")
 
 
-def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
+def _run(
+    settings: Config, max_frames: int | None, *more_sinks: Sink, reread: Callable[[], Config] | None = None
+) -> Stats:
+    """Builds a run and runs it; as a service it goes on with what `reread` gives at SIGHUP."""
     require_opencv()
     from .classifier import Classifier
     from .finder import make_finder
     from .pipeline import Pipeline
+    from .service import Notifier, ServiceSink, log_to_journal
     from .sinks import open_sink
     from .smoother import Smoother
     from .sources import Patience, open_source, without_password
 
-    classifier = Classifier(Bundle.load(find_bundle(settings.model)), settings.threads)
-    source = open_source(settings.source, settings.loop, Patience())
-    every_frame = settings.detector.every_frame or not source.related
-    finder = make_finder(settings.detector, settings.tracker, every_frame)
-    smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(settings.smoothing))
-    with _signals(source.stop), source, contextlib.ExitStack() as stack:
+    log_to_journal()
+    notifier = Notifier()
+    source = open_source(settings.source, settings.loop, Patience(from_start=notifier.is_there))
+
+    def parts(wanted: Config) -> tuple[Finder, Classifier, Smoother, bool]:
+        classifier = Classifier(Bundle.load(find_bundle(wanted.model)), wanted.threads)
+        every_frame = wanted.detector.every_frame or not source.related
+        finder = make_finder(wanted.detector, wanted.tracker, every_frame)
+        smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(wanted.smoothing))
+        return finder, classifier, smoother, wanted.overlay
+
+    finder, classifier, smoother, overlay = parts(settings)
+
+    def reload() -> None:
+        if reread is None:
+            return
+        notifier.reloading()
+        try:
+            wanted = reread()
+            pipeline.replace(*parts(wanted))
+            log.info("configuration and model were read again")
+            if (wanted.source, wanted.sinks, wanted.name) != (settings.source, settings.sinks, settings.name):
+                log.warning("another source, sinks or name need a restart")
+        except MienError as error:
+            log.error("goes on as before: %s", error)
+        notifier.send(READY=1)
+
+    ends = {signal.SIGINT: source.stop, signal.SIGTERM: source.stop}
+    with _signals(ends), source, contextlib.ExitStack() as stack:
         sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks] + list(more_sinks)
+        if notifier.is_there:
+            sinks.append(ServiceSink(notifier))
         for sink in sinks:
             stack.enter_context(sink)
         pipeline = Pipeline(
@@ -146,23 +185,24 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
             classifier,
             smoother,
             sinks,
-            settings.overlay,
+            overlay,
             without_password(settings.source),
             f"{classifier.card.name} {classifier.card.version}",
         )
-        return pipeline.run(max_frames)
+        # Outside of a service SIGHUP says that the terminal is gone, which is to end the run.
+        with _signals({signal.SIGHUP: reload} if notifier.is_there else {}):
+            return pipeline.run(max_frames)
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Calls `stop` at SIGINT and SIGTERM instead of what they do otherwise."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+def _signals(actions: dict[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Does these at signals instead of what happens otherwise."""
+    before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in actions.items()}
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

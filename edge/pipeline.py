@@ -107,6 +107,7 @@ class Pipeline:
         self._source, self._finder, self._classifier, self._smoother = source, finder, classifier, smoother
         self._sinks, self._overlay = sinks, overlay
         self._stopped = False
+        self._successor: tuple[Finder, FaceClassifier, Smoother, bool] | None = None
         self._missed = 0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
         self._latest: dict[str, deque[float]] = {stage: deque(maxlen=_LATEST) for stage in STAGES}
@@ -123,6 +124,10 @@ class Pipeline:
         """Ends `run` after the current frame; may be called by a signal handler or another thread."""
         self._stopped = True
         self._source.stop()
+
+    def replace(self, finder: Finder, classifier: FaceClassifier, smoother: Smoother, overlay: bool = True) -> None:
+        """Goes on with these from the next frame on; source and sinks stay. May be called from another thread."""
+        self._successor = finder, classifier, smoother, overlay
 
     def run(self, max_frames: int | None = None) -> Stats:
         """Works until the source ends, a sink is done, or `max_frames` frames. Raises SourceError, SinkError.
@@ -225,6 +230,8 @@ class Pipeline:
 
     def observe(self, frame: Frame) -> Observation:
         """Finds and reads all faces of a frame."""
+        if self._successor is not None:
+            (self._finder, self._classifier, self._smoother, self._overlay), self._successor = self._successor, None
         related = self._source.related
         if not related:
             self._smoother.reset()
