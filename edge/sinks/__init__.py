@@ -33,6 +33,7 @@ _KINDS = {
     "video": _Kind(".video", "VideoSink"),
     "image": _Kind(".picture", "PictureSink"),
     "window": _Kind(".window", "WindowSink", "[]"),
+    "screen": _Kind(".screen", "open_screen", "[DEVICE]", options=lambda config: {"notice": config.privacy.notice}),
     "history": _Kind(
         ".history",
         "HistorySink",

@@ -165,7 +165,7 @@ def test_messages_have_their_priority_on_every_line() -> None:
 
 def test_the_installed_configuration_is_right() -> None:
     settings = Config.read(SYSTEMD / "config.toml")
-    assert settings.source.startswith("auto://") and settings.sinks == ("jsonl:/var/log/mien/mien.jsonl",)
+    assert settings.source.startswith("auto://") and settings.sinks == ("screen:", "jsonl:/var/log/mien/mien.jsonl")
 
 
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
