@@ -41,6 +41,10 @@ def check(
     source: Annotated[
         str | None, typer.Option("--source", help="The camera to look at.", show_default="the file's")
     ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="The model to try.", show_default="the file's")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="One of the checks, by its name; several are allowed.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Leave out what takes seconds or touches the camera.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -49,14 +53,14 @@ def check(
 
     findings: list[Check] = []
     try:
-        settings = installed_config(config).override(source=source)
+        settings = installed_config(config).override(source=source, model=model)
         findings.append(Check("config", "ok", str(used_file(config) or "none: the defaults")))
     except ConfigError as error:
-        settings = Config().override(source=source)
+        settings = Config().override(source=source, model=model)
         findings.append(Check("config", FAIL, str(error), "mend that line, then: mien config check"))
     if not as_json:
         typer.echo(findings[0])
-    for finding in run_checks(settings, fast):
+    for finding in run_checks(settings, fast, only=only):
         findings.append(finding)
         if not as_json:
             typer.echo(finding)

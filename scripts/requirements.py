@@ -1,0 +1,15 @@
+"""Standard input, lock files → standard output, each package once, without what only building needs."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+LEFT_OUT = ("setuptools",)
+
+seen: set[str] = set()
+for entry in re.split(r"(?m)^(?=[a-z0-9])", re.sub(r"(?m)^#.*\n", "", sys.stdin.read())):
+    name = entry.partition("==")[0]
+    if entry.strip() and name not in seen and name not in LEFT_OUT:
+        seen.add(name)
+        sys.stdout.write(entry)

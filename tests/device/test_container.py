@@ -1,0 +1,162 @@
+"""Deployment and recovery on a container with systemd: minutes. Needs root, and what tests/device/pilab names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import LOG, Machine, broken_tree
+
+from mien.edge.bundle import DEFAULT_BUNDLE
+from mien.edge.demo import write_moving_picture
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MIEN_TEST_DEVICE") != "container" or os.geteuid() != 0,
+    reason="starts a container with systemd: make test-device, as root",
+)
+
+CONFIG = """source = "/opt/film.avi"
+loop = true
+model = "mien-base"
+sinks = ["screen:", "jsonl:/var/log/mien/mien.jsonl"]
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A fresh machine, with Mien deployed to it and a film of two photographs in place of a camera."""
+    it = Machine("nspawn")
+    it.start()
+    film = tmp_path_factory.mktemp("film") / "film.avi"
+    write_moving_picture(film)
+    it.put(film, "/opt/film.avi")
+    it.configure(CONFIG)
+    began = time.monotonic()
+    done = it.make("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    print(f"\ndeployed to a clean image in {time.monotonic() - began:.0f} s")
+    yield it
+    it.stop()
+
+
+def test_the_service_reads_the_film(machine: Machine) -> None:
+    machine.wait_for_frames()
+    assert machine.ssh("systemctl is-enabled mien").strip() == "enabled"
+    rows = machine.log(400)
+    seen = [face["emotion"] for row in rows for face in row["faces"]]
+    assert seen.count("happy") > len(seen) / 2, "the two people smile"
+    assert "frames/s" in machine.state()["StatusText"]
+
+
+def test_redeploying_changes_nothing(machine: Machine) -> None:
+    before = machine.state()["MainPID"]
+    done = machine.make("deploy")
+    assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-1500:]
+    assert machine.state()["MainPID"] == before
+    assert "film.avi" in machine.ssh("sudo cat /etc/mien/config.toml"), "an edited configuration was overwritten"
+
+
+def test_it_starts_at_boot(machine: Machine) -> None:
+    machine.pilab("reboot")
+    print(f"\nframes {machine.wait_for_frames():.1f} s after ssh answered")
+
+
+def test_a_killed_service_comes_back_and_its_log_is_whole(machine: Machine) -> None:
+    pid = machine.state()["MainPID"]
+    machine.ssh(f"sudo kill -9 {pid}")
+    machine.wait("another process", lambda: machine.state()["MainPID"] not in (pid, "0"))
+    print(f"\nframes {machine.wait_for_frames():.1f} s after the new process began")
+    assert machine.log(2000)
+
+
+def test_a_frozen_service_is_ended_by_the_watchdog(machine: Machine) -> None:
+    machine.ssh("sudo mkdir -p /etc/systemd/system/mien.service.d")
+    machine.ssh("printf '[Service]\\nWatchdogSec=8\\n' | sudo tee /etc/systemd/system/mien.service.d/test.conf")
+    machine.ssh("sudo systemctl daemon-reload && sudo systemctl restart mien")
+    machine.wait_for_frames()
+    pid = machine.state()["MainPID"]
+    machine.ssh(f"sudo kill -STOP {pid}")
+    took = machine.wait("another process", lambda: machine.state()["MainPID"] not in (pid, "0"), 60)
+    print(f"\na frozen process was replaced {took:.0f} s later (WatchdogSec=8)")
+    assert "watchdog" in machine.ssh("sudo journalctl -u mien -n 40 -o cat").lower()
+    machine.wait_for_frames()
+    machine.ssh("sudo rm -r /etc/systemd/system/mien.service.d && sudo systemctl daemon-reload")
+
+
+def test_it_ends_within_two_seconds(machine: Machine) -> None:
+    machine.wait_for_frames()
+    began = time.monotonic()
+    machine.ssh("sudo systemctl stop mien")
+    took = time.monotonic() - began
+    assert machine.state()["Result"] == "success" and took < 5
+    print(f"\nstopped in {took:.1f} s, ssh included")
+    machine.ssh("sudo systemctl start mien")
+
+
+def test_a_broken_release_is_taken_back(machine: Machine, tmp_path: Path) -> None:
+    before = machine.ssh("readlink /opt/mien/current").strip()
+    tree = broken_tree(tmp_path / "tree", "edge/pipeline.py", 'raise RuntimeError("this release is broken")')
+    done = machine.make("deploy", tree=tree)
+    assert done.returncode != 0
+    assert "reads no frames" in done.stdout and "this release is broken" in done.stdout and "runs again" in done.stdout
+    assert machine.ssh("readlink /opt/mien/current").strip() == before
+    print(f"\nback to frames {machine.wait_for_frames():.1f} s after the playbook ended")
+
+
+def test_a_model_alone_is_swapped_or_refused(machine: Machine, tmp_path: Path) -> None:
+    good = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "other")
+    card = json.loads((good / "card.json").read_text())
+    (good / "card.json").write_text(json.dumps(card | {"version": "99"}))
+    pid = machine.state()["MainPID"]
+    done = machine.make("model", str(good))
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert machine.state()["MainPID"] == pid, "the camera was lost"
+    assert "/var/lib/mien/models/other-" in machine.ssh("sudo grep ^model /etc/mien/config.toml")
+    assert "other" in machine.ssh("sudo journalctl -u mien -n 20 -o cat") or machine.wait_for_frames() >= 0
+    # One whose card is right, but which no runtime can read.
+    bad = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bad")
+    model = (bad / "model.tflite").read_bytes()[:20_000]
+    (bad / "model.tflite").write_bytes(model)
+    (bad / "card.json").write_text(json.dumps(card | {"sha256": hashlib.sha256(model).hexdigest()}))
+    refused = machine.make("model", str(bad))
+    assert refused.returncode != 0 and "can't be used on this device" in refused.stdout, refused.stdout[-2000:]
+    assert "/var/lib/mien/models/other-" in machine.ssh("sudo grep ^model /etc/mien/config.toml")
+    machine.wait_for_frames()
+
+
+def test_a_wrong_configuration_is_said_in_the_status(machine: Machine) -> None:
+    machine.configure("thread = 2\n")
+    machine.ssh("sudo systemctl restart mien", check=False)
+    status = machine.ssh("systemctl status mien --no-pager --full", check=False)
+    assert "unknown key thread: did you mean threads?" in machine.ssh("sudo journalctl -u mien -n 20 -o cat"), status
+    machine.configure(CONFIG)
+    machine.ssh("sudo systemctl restart mien")
+    machine.wait_for_frames()
+
+
+def test_a_full_disk_pauses_the_log_and_nothing_else(machine: Machine) -> None:
+    machine.ssh("sudo systemctl stop mien && sudo mount -t tmpfs -o size=1m,mode=755 none /var/log/mien")
+    machine.ssh("sudo chown mien:mien /var/log/mien && sudo systemctl start mien")
+    machine.wait("a full disk", lambda: " 100% " in machine.ssh("df /var/log/mien | tail -1"), 180)
+    machine.wait_for_frames()
+    size = machine.ssh(f"sudo stat -c %s {LOG}")
+    machine.ssh("sudo mount -o remount,size=3m /var/log/mien")
+    machine.wait("more of the log", lambda: machine.ssh(f"sudo stat -c %s {LOG}") > size, 60)
+    assert machine.log(50), "a line is torn"
+    machine.ssh("sudo systemctl stop mien && sudo umount /var/log/mien && sudo systemctl start mien")
+
+
+def test_it_can_be_taken_off(machine: Machine) -> None:
+    done = machine.make("undeploy")
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert "could not be found" in machine.ssh("systemctl status mien", check=False)
+    assert "gone" in machine.ssh("ls /opt/mien 2>/dev/null || echo gone")
+    assert "film.avi" in machine.ssh("sudo cat /etc/mien/config.toml"), "the configuration is kept"
+    again = machine.make("undeploy")
+    assert again.returncode == 0 and " changed=0 " in again.stdout
