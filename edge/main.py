@@ -57,8 +57,8 @@ def run(
         typer.Option(
             "--sink",
             metavar="URI",
-            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, mqtt://HOST, "
-            "metrics: (several are allowed).",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, "
+            "mqtt://HOST, metrics: (several are allowed).",
             show_default="jsonl:-; on a terminal one line of what goes on",
         ),
     ] = None,
