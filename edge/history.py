@@ -90,6 +90,8 @@ class History:
         if found > VERSION:
             raise SinkError(f"the history {self._path} was written by a newer Mien: use that one, or another file")
         if read_only:
+            if found == 0:
+                raise SinkError(f"the history {self._path} is empty yet: try again in a moment")
             return
         if found == 0:
             self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that retention gives space back

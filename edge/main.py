@@ -65,8 +65,9 @@ def run(
         typer.Option(
             "--sink",
             metavar="URI",
-            help="jsonl:PATH (- is standard output), video:PATH, image:PATH or window: (several are allowed).",
-            show_default="jsonl:-",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, "
+            "mqtt://HOST, metrics: (several are allowed).",
+            show_default="jsonl:-; on a terminal one line of what goes on",
         ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")] = None,
@@ -78,6 +79,7 @@ def run(
 ) -> None:
     """Find the faces of a SOURCE, read their emotions, log or show them.
 
+    A terminal shows one line that says what goes on; --sink jsonl:- prints the log there instead.
     Ctrl-C and SIGTERM end the run cleanly: outputs are whole, the exit code is 0.
     """
 
@@ -87,6 +89,8 @@ def run(
         )
 
     settings = read()
+    if not sink and settings.sinks == Config().sinks and sys.stdout.isatty() and sys.stderr.isatty():
+        settings = settings.override(sinks=())  # people get one line, not a flood of them
     if not settings.source:
         raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
     if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
@@ -142,6 +146,7 @@ def _run(
     from .pipeline import Pipeline
     from .service import Notifier, ServiceSink, log_to_journal
     from .sinks import open_sink
+    from .sinks.background import detached
     from .smoother import Smoother
     from .sources import Patience, open_source, without_password
 
@@ -174,9 +179,17 @@ def _run(
 
     ends = {signal.SIGINT: source.stop, signal.SIGTERM: source.stop}
     with _signals(ends), source, contextlib.ExitStack() as stack:
-        sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks] + list(more_sinks)
+        sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks]
+        if source.live or notifier.is_there:
+            sinks = [detached(sink) for sink in sinks]
+        sinks += more_sinks
         if notifier.is_there:
             sinks.append(ServiceSink(notifier))
+        elif sys.stderr.isatty() and "jsonl:-" not in settings.sinks:
+            from .sinks.terminal import TerminalSink
+
+            known = [count for count in (source.length, max_frames) if count is not None]
+            sinks.append(TerminalSink(min(known, default=None)))
         for sink in sinks:
             stack.enter_context(sink)
         pipeline = Pipeline(

@@ -253,6 +253,9 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         History(tmp_path / "no" / "h.db")
     with pytest.raises(SinkError, match="make its folder first"), open_sink(f"history:{tmp_path / 'no' / 'h.db'}"):
         pass
+    (tmp_path / "just begun.db").touch()
+    with pytest.raises(SinkError, match="is empty yet: try again in a moment"):
+        History(tmp_path / "just begun.db", read_only=True)
     connection = sqlite3.connect(tmp_path / "new.db")
     connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()

@@ -276,7 +276,7 @@ def test_kill_9_of_a_run_loses_no_event_that_was_committed(bundle: Path, face_vi
     command = [MIEN, "run", str(face_video), "--loop", "--model", str(bundle), "--sink", f"history:{path}"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: path.exists() and path.stat().st_size > 0, 60)
+        wait_for(lambda: invoke("events", "--history", path).exit_code == 0, 60)
         with History(path, read_only=True) as history:
             wait_for(lambda: len(history.events()) > 8, 60)
             before = history.events()
