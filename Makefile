@@ -4,14 +4,18 @@ DATA = data/fer2013
 SOURCE =
 OUT =
 ARGS =
-export PYTHON OPENCV
+HOST =
+HOSTS =
+SSH_CONFIG =
+BUNDLE =
+export PYTHON OPENCV HOST HOSTS SSH_CONFIG
 
 setup = @sh scripts/setup.sh
 RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-device figures data train convert bench bench-outlets lint format lock wheel clean
+.PHONY: help demo test test-edge test-device deploy deploy-model undeploy figures data train convert bench bench-outlets lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
@@ -25,9 +29,25 @@ test: ## run all tests (installs TensorFlow)
 	$(setup) demo train outlets test browser
 	.venv/bin/pytest $(ARGS)
 
-test-device: ## run the tests that need no TensorFlow
+test-edge: ## run the tests that need no TensorFlow
 	$(setup) demo outlets test browser
 	.venv/bin/pytest tests/edge tests/test_*.py $(ARGS)
+
+test-device: ## deploy to a container with systemd, break it, and see it recover (root, minutes)
+	$(setup) demo outlets deploy test
+	MIEN_TEST_DEVICE=container .venv/bin/pytest -s tests/device/test_container.py $(ARGS)
+
+deploy: ## put Mien on HOST=pi@raspberrypi.local or HOSTS=inventory, as a service
+	$(setup) deploy
+	@ARGS='$(ARGS)' sh scripts/deploy.sh deploy
+
+deploy-model: ## give HOST or HOSTS the model BUNDLE=folder alone
+	$(setup) deploy
+	@ARGS='$(ARGS)' sh scripts/deploy.sh model "$(BUNDLE)"
+
+undeploy: ## take Mien off HOST or HOSTS; its configuration, history and log stay
+	$(setup) deploy
+	@ARGS='$(ARGS)' sh scripts/deploy.sh undeploy
 
 data: ## fetch FER2013 from Kaggle with your credentials, or say where to put it
 	$(setup) train

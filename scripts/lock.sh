@@ -18,7 +18,7 @@ compile() { # compile NAME OPTION… : writes $work/NAME.txt
 # One resolution of everything first, so that the layers agree with each other. It starts from the
 # versions that are locked now, so that without --upgrade only what pyproject.toml asks for changes.
 cat locks/*.txt >"$work/all.txt" 2>/dev/null || true
-compile all --extra headless --extra demo --extra train --extra kaggle --extra web --extra mqtt --extra metrics \
+compile all --extra headless --extra demo --extra train --extra kaggle --extra web --extra mqtt --extra metrics --extra deploy \
     --group build --group test --group browser --group lint "$@"
 
 layer() { # layer NAME OPTION… : writes locks/NAME.txt
@@ -35,6 +35,7 @@ layer headless --extra headless --group build
 layer demo --extra demo
 layer train --extra train --extra kaggle
 layer outlets --extra web --extra mqtt --extra metrics
+layer deploy --extra deploy --group build
 layer test --group test
 layer browser --group browser
 layer lint --group lint

@@ -133,6 +133,7 @@ for name; do
         ;;
     outlets) layer outlets "what the live page, MQTT and metrics need" ;;
     browser) layer browser "what the tests of the live page need" ;;
+    deploy) layer deploy "Ansible, and what builds the wheel" ;;
     test) layer test "what the tests need" ;;
     lint) layer lint "ruff, mypy, pre-commit and uv" ;;
     *) fail "no layer $name" ;;
