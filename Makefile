@@ -15,7 +15,7 @@ RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-edge test-device deploy deploy-model undeploy figures data train convert bench bench-outlets lint format lock wheel clean
+.PHONY: help demo test test-edge test-device test-machine deploy deploy-model undeploy figures data train convert bench bench-outlets lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
@@ -36,6 +36,10 @@ test-edge: ## run the tests that need no TensorFlow
 test-device: ## deploy to a container with systemd, break it, and see it recover (root, minutes)
 	$(setup) demo outlets deploy test
 	MIEN_TEST_DEVICE=container .venv/bin/pytest -s tests/device/test_container.py $(ARGS)
+
+test-machine: ## the same on an emulated machine with a camera and a display (root, half an hour)
+	$(setup) demo outlets deploy test
+	MIEN_TEST_DEVICE=machine .venv/bin/pytest -s tests/device/test_machine.py $(ARGS)
 
 deploy: ## put Mien on HOST=pi@raspberrypi.local or HOSTS=inventory, as a service
 	$(setup) deploy

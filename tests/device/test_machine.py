@@ -1,0 +1,142 @@
+"""Mien on a whole emulated machine: a camera, a display, power that is cut. Half an hour; needs root and qemu.
+
+Nothing is said here of frame rates: the machine is emulated, and a hundred times slower than a board.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from machine import LOG, Machine
+
+from mien.edge.overlay import colour_of
+
+SHARED = os.environ.get("MIEN_SHARED_DATA")
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MIEN_TEST_DEVICE") != "machine" or os.geteuid() != 0 or not SHARED,
+    reason="boots an emulated machine: make test-machine, as root, with MIEN_SHARED_DATA",
+)
+
+CONFIG = """source = "auto://?size=640x480"
+model = "mien-base"
+sinks = ["screen:", "jsonl:/var/log/mien/mien.jsonl"]
+"""
+OUT = Path("out/device")
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A machine with Mien on it, and a camera before which a man smiles."""
+    assert SHARED
+    it = Machine("qemu", PILAB_LOOP="1", PILAB_FPS="5")
+    it.start()
+    it.pilab("camera", "loop")
+    it.pilab("camera-feed", f"{SHARED}/media/head-pose-face-detection-male.gif")
+    it.configure(CONFIG)
+    # Emulated, a start takes minutes and a frame a second.
+    it.ssh("sudo mkdir -p /etc/systemd/system/mien.service.d")
+    it.ssh(
+        "printf '[Service]\\nTimeoutStartSec=900\\nWatchdogSec=180\\n' "
+        "| sudo tee /etc/systemd/system/mien.service.d/slow.conf"
+    )
+    began = time.monotonic()
+    done = it.make("deploy")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    print(f"\ndeployed in {time.monotonic() - began:.0f} s")
+    yield it
+    it.stop()
+
+
+def screen(machine: Machine, name: str) -> np.ndarray:
+    """What the machine's display shows, uint8 [H, W, 3]; also kept in out/device."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{name}.png"
+    machine.pilab("screendump", str(path))
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    return picture
+
+
+def has_label(picture: np.ndarray, emotion: str) -> bool:
+    """Whether a plate in an emotion's colour is in the picture: an area of it, not a stray pixel."""
+    wanted = np.array(colour_of(emotion, ()))
+    near = (np.abs(picture.astype(int) - wanted).max(axis=2) < 12).astype(np.uint8)
+    return cv2.erode(near, np.ones((5, 5), np.uint8)).sum() > 50
+
+
+def test_from_boot_the_label_is_on_the_display(machine: Machine) -> None:
+    machine.pilab("reboot")
+    took = machine.wait_for_frames(900)
+    print(f"\nframes {took:.0f} s after ssh answered")
+    machine.wait("a label on the display", lambda: has_label(screen(machine, "boot"), "happy"), 300)
+    assert (OUT / "boot.png").exists()
+
+
+def test_the_log_has_the_right_labels(machine: Machine) -> None:
+    machine.wait("twenty lines with a face", lambda: sum(bool(row["faces"]) for row in machine.log(60)) >= 20, 400)
+    seen = [face["emotion"] for row in machine.log(60) for face in row["faces"]]
+    assert seen.count("happy") > 0.8 * len(seen), seen
+
+
+def test_a_camera_that_stalls_is_opened_again(machine: Machine) -> None:
+    machine.ssh("sudo systemctl stop camfeed")
+    machine.wait("the stall in the journal", lambda: "trying again in" in journal(machine), 180)
+    assert machine.state()["ActiveState"] == "active"
+    machine.ssh("sudo systemctl start camfeed")
+    print(f"\nframes {machine.wait_for_frames(300):.0f} s after the camera went on")
+
+
+def test_a_clock_that_jumps_by_a_year(machine: Machine) -> None:
+    machine.ssh("sudo date -s '+1 year'")
+    machine.wait_for_frames(120)
+    machine.ssh("sudo date -s '-1 year'")
+    machine.wait_for_frames(120)
+
+
+def test_a_display_that_is_unplugged(machine: Machine) -> None:
+    connector = machine.ssh("ls -d /sys/class/drm/card*-*/ | head -1").strip()
+    machine.ssh(f"echo off | sudo tee {connector}status")
+    machine.wait("the journal's word of it", lambda: "the display is gone" in journal(machine), 120)
+    machine.wait_for_frames(120)
+    machine.ssh(f"echo detect | sudo tee {connector}status")
+    machine.wait("a picture again", lambda: has_label(screen(machine, "replugged"), "happy"), 180)
+
+
+def test_power_that_is_cut(machine: Machine) -> None:
+    machine.pilab("yank")
+    print(f"\nframes {machine.wait_for_frames(900):.0f} s after ssh answered")
+    lines = machine.ssh(f"sudo cat {LOG}").splitlines()
+    torn = sum(not (line.startswith("{") and line.endswith("}")) for line in lines)
+    print(f"{len(lines)} lines, {torn} torn by the power cut")
+    assert torn <= 1  # the one that was being written
+
+
+def test_a_model_with_a_flipped_bit_is_named(machine: Machine) -> None:
+    models = machine.ssh("ls -d /opt/mien/current/venv/lib/python3*/site-packages/mien/edge/models/mien-base").strip()
+    machine.ssh(f"sudo cp {models}/model.tflite /tmp/model")
+    machine.ssh(f"printf '\\x55' | sudo dd of={models}/model.tflite bs=1 seek=9000 conv=notrunc status=none")
+    machine.ssh("sudo systemctl restart mien", check=False)
+    assert "doesn't match its card" in journal(machine)
+    machine.ssh(f"sudo cp /tmp/model {models}/model.tflite && sudo systemctl restart mien")
+    machine.wait_for_frames(600)
+
+
+def test_a_camera_that_is_unplugged_for_a_minute(machine: Machine) -> None:
+    machine.pilab("camera", "off")
+    machine.pilab("camera", "vivid")
+    machine.wait_for_frames(300)
+    machine.pilab("camera", "unplug")
+    time.sleep(60)
+    machine.pilab("camera", "plug")
+    print(f"\nframes {machine.wait_for_frames(400):.0f} s after it was plugged in again")
+    assert "trying again in" in journal(machine)
+
+
+def journal(machine: Machine) -> str:
+    return machine.ssh("sudo journalctl -u mien -n 40 -o cat")
