@@ -1,0 +1,285 @@
+"""What is served at which path. Starlette is imported when the app is made: everything else runs without it."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
+
+from .access import SESSION, Access
+from .address import Address
+from .guard import App, Guard, cookie_name
+from .hub import FACES_RATE, MAX_STREAMS, MAX_VIEWERS, PICTURE_RATE, Hub
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+ASSETS = Path(__file__).parent / "assets"
+STALL = 10.0
+"""Seconds for which a reader may take nothing before it is dropped."""
+_BODY = 1024
+"""Bytes of a login form: a token is much shorter."""
+_HOUR = 3600.0
+_MAX_BINS = 1500
+_BOUNDARY = "picture"
+
+
+class Record(Protocol):
+    """What the page is asked for besides the latest picture and faces; called in any thread, each call is quick."""
+
+    def status(self) -> dict[str, Any]:
+        """The run's state."""
+
+    def events(self, since: float | None, until: float | None, limit: int, after: int) -> list[dict[str, Any]]:
+        """Events in order, at most `limit`, whose number is greater than `after`; times in seconds."""
+
+    def history(self, since: float, until: float, step: float) -> dict[str, Any]:
+        """Seconds of each emotion in each `step` seconds."""
+
+
+class BadRequest(Exception):
+    """A parameter that can't be used."""
+
+
+def make_app(
+    hub: Hub, record: Record, address: Address, access: Access | None, texts: Mapping[str, str], clock: Callable[[], float] = time.time
+) -> App:
+    """The whole page as an ASGI app; `texts` has what index.html leaves open."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+    from starlette.responses import Response as PlainResponse
+    from starlette.routing import Route
+
+    def page(name: str, **more: str) -> str:
+        text = (ASSETS / name).read_text(encoding="utf-8")
+        for key, value in {**texts, **more}.items():
+            text = text.replace("{{" + key + "}}", html.escape(value))
+        return text
+
+    def asset(name: str, media_type: str) -> Route:
+        async def answer(request: Request) -> Response:
+            return FileResponse(ASSETS / name, media_type=media_type, headers={"cache-control": "no-cache"})
+
+        return Route(f"/{name}", answer, methods=["GET"])
+
+    async def index(request: Request) -> Response:
+        return HTMLResponse(page("index.html", login="yes" if access else "no"))
+
+    async def login_form(request: Request) -> Response:
+        if access is None or request.scope["mien.cookie"]:
+            return RedirectResponse("/", 303)
+        return HTMLResponse(page("login.html", message=""))
+
+    async def login(request: Request) -> Response:
+        if access is None:
+            return RedirectResponse("/", 303)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _BODY:
+                return HTMLResponse(page("login.html", message="That is not the token."), 413)
+        token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
+        if not access.allows(token):
+            return HTMLResponse(page("login.html", message="That is not the token."), 403)
+        answer = RedirectResponse("/", 303)
+        secure = address.certificate is not None
+        answer.set_cookie(
+            cookie_name(address), access.session(), SESSION, path="/", secure=secure, httponly=True, samesite="strict"
+        )
+        return answer
+
+    async def logout(request: Request) -> Response:
+        answer = RedirectResponse("/login" if access else "/", 303)
+        secure = address.certificate is not None
+        answer.delete_cookie(cookie_name(address), path="/", secure=secure, httponly=True, samesite="strict")
+        return answer
+
+    async def status(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(record.status))
+
+    async def faces(request: Request) -> Response:
+        return JSONResponse(hub.faces())
+
+    async def events(request: Request) -> Response:
+        query = _query(request, "since", "until", "limit", "after")
+        since, until = _time(query, "since"), _time(query, "until")
+        limit, after = _whole(query, "limit", 100, 1, 1000), _whole(query, "after", 0, 0, 2**53)
+        return JSONResponse({"events": await run_in_threadpool(record.events, since, until, limit, after)})
+
+    async def history(request: Request) -> Response:
+        query = _query(request, "since", "until", "step")
+        latest = hub.observation.frame.time if hub.observation else clock()
+        until = _time(query, "until")
+        until = latest if until is None else until
+        since = _time(query, "since")
+        since = until - _HOUR if since is None else since
+        step = _whole(query, "step", 60, 1, 86_400)
+        if not since < until:
+            raise BadRequest("since must be before until")
+        if (until - since) / step > _MAX_BINS:
+            raise BadRequest(f"that is more than {_MAX_BINS} steps: take a longer step or a shorter time")
+        return JSONResponse(await run_in_threadpool(record.history, since, until, float(step)))
+
+    async def description(request: Request) -> Response:
+        text = (ASSETS / "openapi.json").read_text(encoding="utf-8")
+        return PlainResponse(text.replace("{{version}}", version("mien")), media_type="application/json")
+
+    async def stream(request: Request) -> Response:
+        if hub.streams >= MAX_STREAMS:
+            return too_many("listen to the readings")
+        return _make_stream(_sse(hub, record), "text/event-stream")
+
+    async def picture(request: Request) -> Response:
+        if not address.picture:
+            raise HTTPException(404, "this page is served without the picture")
+        if hub.viewers >= MAX_VIEWERS:
+            return too_many("look at the picture")
+        return _make_stream(_mjpeg(hub), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+
+    def too_many(what: str) -> Response:
+        return JSONResponse({"error": f"too many {what} already"}, 503, {"retry-after": "10"})
+
+    async def bad_request(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 400)
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+    routes = [
+        Route("/", index, methods=["GET"]),
+        asset("style.css", "text/css"),
+        asset("page.js", "text/javascript"),
+        asset("icon.svg", "image/svg+xml"),
+        Route("/login", login_form, methods=["GET"]),
+        Route("/login", login, methods=["POST"]),
+        Route("/logout", logout, methods=["POST"]),
+        Route("/picture.mjpeg", picture, methods=["GET"]),
+        Route("/api/v1/status", status, methods=["GET"]),
+        Route("/api/v1/faces", faces, methods=["GET"]),
+        Route("/api/v1/events", events, methods=["GET"]),
+        Route("/api/v1/history", history, methods=["GET"]),
+        Route("/api/v1/stream", stream, methods=["GET"]),
+        Route("/api/v1/openapi.json", description, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={BadRequest: bad_request, HTTPException: http_error})
+    return Guard(app, address, access)  # type: ignore[arg-type]  # the same protocol in Starlette's words
+
+
+def _query(request: Request, *known: str) -> dict[str, str]:
+    """The parameters, each at most once. Raises BadRequest."""
+    pairs = request.query_params.multi_items()
+    query = dict(pairs)
+    if unknown := [name for name in query if name not in known]:
+        raise BadRequest(f"unknown parameter {unknown[0]!r}: known are {', '.join(known)}")
+    if len(query) < len(pairs):
+        raise BadRequest("a parameter is given twice")
+    return query
+
+
+def _time(query: Mapping[str, str], name: str) -> float | None:
+    """ISO 8601 with a time zone, as the log has it, in seconds since the Epoch."""
+    if name not in query:
+        return None
+    try:
+        moment = datetime.fromisoformat(query[name])
+        if moment.tzinfo is None:
+            raise ValueError("no time zone")
+        return moment.astimezone(UTC).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"{name} must be a time such as 2026-01-31T12:00:00Z") from error
+
+
+def _whole(query: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
+        raise BadRequest(f"{name} must be a whole number from {low} to {high}")
+    return int(text)
+
+
+async def _mjpeg(hub: Hub) -> AsyncIterator[bytes]:
+    """Pictures one after another, each the latest when the reader has taken the one before."""
+    hub.viewers += 1
+    try:
+        sent = hub.pictures  # not an old one, from when somebody looked last
+        with hub.listening() as changed:
+            while not hub.closed:
+                changed.clear()
+                if hub.pictures > sent:
+                    sent, data = hub.pictures, hub.picture
+                    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                    yield head.encode() + data + b"\r\n"
+                    await asyncio.sleep(1 / PICTURE_RATE)
+                else:
+                    await _wait(changed, 1.0)
+    finally:
+        hub.viewers -= 1
+
+
+async def _sse(hub: Hub, record: Record) -> AsyncIterator[bytes]:
+    """Readings when there are new ones, the state and new events every second."""
+    from starlette.concurrency import run_in_threadpool
+
+    hub.streams += 1
+    try:
+        loop = asyncio.get_running_loop()
+        newest = await run_in_threadpool(record.events, None, None, 1, -1)
+        seen = newest[-1]["id"] if newest else 0
+        shown, due = None, 0.0
+        with hub.listening() as changed:
+            while not hub.closed:
+                changed.clear()
+                if hub.observation is not shown or due == 0.0:
+                    shown = hub.observation
+                    yield _message("faces", hub.faces_and_durations())
+                if loop.time() >= due:
+                    due = loop.time() + 1.0
+                    yield _message("status", await run_in_threadpool(record.status))
+                    for event in await run_in_threadpool(record.events, None, None, 100, seen):
+                        seen = event["id"]
+                        yield _message("event", event)
+                await asyncio.sleep(1 / FACES_RATE)
+                await _wait(changed, due - loop.time())
+    finally:
+        hub.streams -= 1
+
+
+def _message(kind: str, value: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+def _make_stream(content: AsyncIterator[bytes], media_type: str) -> Response:
+    """An answer without end, that drops a reader who takes nothing for a while."""
+    from starlette.responses import StreamingResponse
+
+    class Stream(StreamingResponse):
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            async def send_in_time(message: Any) -> None:
+                try:
+                    async with asyncio.timeout(STALL):
+                        await send(message)
+                except TimeoutError:
+                    scope["mien.abort"]()
+                    raise OSError("the reader is stuck") from None
+
+            await super().__call__(scope, receive, send_in_time)
+
+    return Stream(content, media_type=media_type)
