@@ -22,11 +22,11 @@ demo: ## read faces in a moving picture made of real photographs, or in SOURCE=a
 	.venv/bin/mien demo $(if $(SOURCE),"$(SOURCE)") --out "$(or $(OUT),out/demo)" $(ARGS)
 
 test: ## run all tests (installs TensorFlow)
-	$(setup) demo train test
+	$(setup) demo train outlets test browser
 	.venv/bin/pytest $(ARGS)
 
 test-device: ## run the tests that need no TensorFlow
-	$(setup) demo test
+	$(setup) demo outlets test browser
 	.venv/bin/pytest tests/edge tests/test_*.py $(ARGS)
 
 data: ## fetch FER2013 from Kaggle with your credentials, or say where to put it

@@ -40,6 +40,28 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return True
 
+    def receive(self, timeout: float) -> T | None:
+        """The next item; None if there was none for `timeout` seconds, or no more will come (see `ended`)."""
+        with self._changed:
+            if not self._items and not self._finished and not self._cancelled:
+                self._changed.wait(timeout)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    @property
+    def ended(self) -> bool:
+        """Whether none waits and no more will come."""
+        with self._changed:
+            return not self._items and (self._finished or self._cancelled)
+
+    @property
+    def waiting(self) -> int:
+        """Items that wait."""
+        return len(self._items)
+
     def finish(self, error: BaseException | None = None) -> None:
         """The sender has no more, or failed."""
         with self._changed:

@@ -6,6 +6,7 @@
     threads = 1                             # that the classifier uses
     overlay = true                          # draw boxes and labels on pictures
     loop = false                            # play files for ever
+    name = "kitchen"                        # what this Mien is called where several report; by default after the host
 
     [detector]
     scale_factor = 1.1                      # step between the sizes of faces searched: nearer 1 finds more, slower
@@ -23,6 +24,14 @@
     time_constant = 0.5                     # seconds over which readings are averaged; 0: each frame for itself
     margin = 0.1                            # by which another label must be likelier to take over
 
+    [events]                                # what the sink history: keeps
+    keep_days = 90
+    keep_mb = 100                           # the oldest goes first
+
+    [privacy]
+    notice = "Emotions are being read"      # shown wherever a picture is
+    blur = false                            # make faces unrecognizable in every picture that leaves the pipeline
+
 Paths are relative to the folder that `mien` is run in.
 """
 
@@ -30,6 +39,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +49,11 @@ from typing import Any
 
 from .bundle import DEFAULT_MODEL
 from .errors import ConfigError
+
+
+def _default_name() -> str:
+    host = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname().partition(".")[0]).strip("-")
+    return f"mien-{host}"[:64] if host else "mien"
 
 
 def _number(default: float, low: float, high: float) -> Any:
@@ -72,6 +88,22 @@ class SmoothingConfig:
 
 
 @dataclass(frozen=True)
+class EventsConfig:
+    """How much of the history is kept."""
+
+    keep_days: float = _number(90.0, 0.01, 36_500.0)
+    keep_mb: float = _number(100.0, 1.0, 1e6)
+
+
+@dataclass(frozen=True)
+class PrivacyConfig:
+    """What people in the picture are told, and how much of them is shown."""
+
+    notice: str = "Emotions are being read"
+    blur: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     """What a run is made of."""
 
@@ -81,9 +113,12 @@ class Config:
     threads: int = _number(1, 1, 64)
     overlay: bool = True
     loop: bool = False
+    name: str = field(default_factory=_default_name, metadata={"pattern": r"[A-Za-z0-9_-]{1,64}"})
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
     smoothing: SmoothingConfig = SmoothingConfig()
+    events: EventsConfig = EventsConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
 
     @classmethod
     def read(cls, path: Path) -> Config:
@@ -124,7 +159,7 @@ def _checked(values: Mapping[str, Any], defaults: Any, prefix: str) -> dict[str,
 
 def _converted(name: str, value: Any, default: Any) -> Any:
     """A TOML value as the type of the field's default."""
-    if isinstance(default, DetectorConfig | TrackerConfig | SmoothingConfig):
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
         if not isinstance(value, dict):
             raise ConfigError(f"{name} must be a table, [{name}], not {_kind(value)}")
         return type(default)(**_checked(value, default, f"{name}."))
@@ -146,6 +181,8 @@ def _converted(name: str, value: Any, default: Any) -> Any:
 
 
 def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if "pattern" in metadata and not re.fullmatch(metadata["pattern"], value):
+        raise ConfigError(f"{name} must be of letters, digits, _ and -, at most 64 of them, not {value!r}")
     if "range" not in metadata:
         return
     low, high = metadata["range"]

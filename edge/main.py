@@ -127,7 +127,7 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     from .pipeline import Pipeline
     from .sinks import open_sink
     from .smoother import Smoother
-    from .sources import open_source
+    from .sources import open_source, without_password
 
     classifier = Classifier(Bundle.load(find_bundle(settings.model)), settings.threads)
     source = open_source(settings.source, settings.loop)
@@ -135,10 +135,20 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     finder = make_finder(settings.detector, settings.tracker, every_frame)
     smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(settings.smoothing))
     with _signals(source.stop), source, contextlib.ExitStack() as stack:
-        sinks = [open_sink(uri, source.frame_rate) for uri in settings.sinks] + list(more_sinks)
+        sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks] + list(more_sinks)
         for sink in sinks:
             stack.enter_context(sink)
-        return Pipeline(source, finder, classifier, smoother, sinks, settings.overlay).run(max_frames)
+        pipeline = Pipeline(
+            source,
+            finder,
+            classifier,
+            smoother,
+            sinks,
+            settings.overlay,
+            without_password(settings.source),
+            f"{classifier.card.name} {classifier.card.version}",
+        )
+        return pipeline.run(max_frames)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol, TypeVar
@@ -23,10 +25,15 @@ from .records import Frame, Image, Observation
 from .sinks.base import Sink
 from .smoother import Smoother
 from .sources.base import Source
+from .status import Board, Histogram, Status
 
 STAGES = ("capture", "detect", "classify", "draw", "sink")
 _REMEMBERED = 10_000
 """Timings kept of each stage: enough for a median, little enough for a run of months."""
+_LATEST = 100
+"""Timings, of each stage, that the status takes the median of."""
+_RECENT = 5.0
+"""Seconds over which the status tells the frame rate."""
 _AHEAD = 3
 """Frames, and observations, that may wait between two stages: each holds a picture."""
 _PATIENCE = 5.0
@@ -93,13 +100,23 @@ class Pipeline:
         smoother: Smoother,
         sinks: Sequence[Sink],
         overlay: bool = True,
+        source_name: str = "",
+        model_name: str = "",
     ) -> None:
-        """Without `overlay` sinks get pictures as they came."""
+        """Without `overlay` sinks get pictures as they came; the names are for the status."""
         self._source, self._finder, self._classifier, self._smoother = source, finder, classifier, smoother
         self._sinks, self._overlay = sinks, overlay
         self._stopped = False
         self._missed = 0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
+        self._latencies = {stage: Histogram() for stage in STAGES}
+        self._names = (source_name, model_name)
+        self._board = Board()
+        self._observations: Channel[Observation] | None = None
+        self._begin = time.perf_counter()
+        self._count = self._faces = 0
+        self._finished: deque[float] = deque(maxlen=round(_RECENT * 60))
+        """When the latest frames were done, seconds of perf_counter."""
 
     def stop(self) -> None:
         """Ends `run` after the current frame; may be called by a signal handler or another thread."""
@@ -115,21 +132,25 @@ class Pipeline:
         live = self._source.live
         frames: Channel[Frame] = Channel(_AHEAD)
         observations: Channel[Observation] = Channel(_AHEAD, drops=live)
+        self._observations = observations
         captured = self._captured(max_frames)
         # A live source reads ahead in a thread of its own, and keeps the newest frame only.
         work = map(self.observe, captured if live else frames)
         threads = [threading.Thread(target=_pump, args=(work, observations), name="work", daemon=True)]
         if not live:
             threads.append(threading.Thread(target=_pump, args=(captured, frames), name="capture", daemon=True))
-        count = faces = 0
-        start = time.perf_counter()
+        for sink in self._sinks:
+            sink.attach(self.status)
+        self._count = self._faces = 0
+        self._begin = start = time.perf_counter()
         for thread in threads:
             thread.start()
         try:
             for observation in observations:
                 self._write(observation)
-                count += 1
-                faces += len(observation.readings)
+                self._count += 1
+                self._faces += len(observation.readings)
+                self._finished.append(time.perf_counter())
                 if self._stopped or any(sink.done for sink in self._sinks):
                     break
         finally:
@@ -140,13 +161,45 @@ class Pipeline:
                 thread.join(timeout=_PATIENCE)
         seconds = time.perf_counter() - start
         return Stats(
-            frames=count,
+            frames=self._count,
             seconds=seconds,
-            fps=count / seconds if seconds else 0.0,
-            faces=faces,
+            fps=self._count / seconds if seconds else 0.0,
+            faces=self._faces,
             stages_ms={stage: 1000 * median(values) if values else 0.0 for stage, values in self._timings.items()},
             dropped={"capture": self._missed, "output": observations.dropped},
             peak_rss_mb=peak_memory(),
+        )
+
+    def status(self) -> Status:
+        """What the run is doing now; cheap, and may be called from any thread."""
+        now = time.perf_counter()
+        finished = [moment for moment in self._finished.copy() if moment > now - _RECENT]
+        # A queue that is full of recent frames began later than that.
+        span = now - finished[0] if len(finished) == self._finished.maxlen else min(_RECENT, now - self._begin)
+        temperature, throttled = self._board.read()
+        names = _names(self._sinks)
+        waiting = self._observations.waiting if self._observations else 0
+        missed = self._observations.dropped if self._observations else 0
+        return Status(
+            time=time.time(),
+            uptime_s=now - self._begin,
+            frames=self._count,
+            fps=len(finished) / span if finished and span > 0 else 0.0,
+            faces=self._faces,
+            stages_ms={
+                stage: 1000 * median(values[-_LATEST:]) if (values := list(timings.copy())) else 0.0
+                for stage, timings in self._timings.items()
+            },
+            dropped={"capture": self._missed, "output": missed} | {name: sink.dropped for name, sink in names.items()},
+            source=self._names[0],
+            model=self._names[1],
+            version=_version(),
+            camera_restarts=self._source.restarts,
+            queue_depth={"output": waiting} | {name: sink.pending for name, sink in names.items()},
+            sink_errors={name: sink.errors for name, sink in names.items()},
+            temperature_c=temperature,
+            throttled=throttled,
+            latencies={stage: histogram.copy() for stage, histogram in self._latencies.items()},
         )
 
     def _captured(self, max_frames: int | None) -> Iterator[Frame]:
@@ -186,22 +239,40 @@ class Pipeline:
 
     def _write(self, observation: Observation) -> None:
         picture = None
-        if any(sink.wants_picture for sink in self._sinks):
+        # Asked once: a sink may want pictures only while somebody looks.
+        wanting = {sink for sink in self._sinks if sink.wants_picture}
+        if wanting:
             picture = observation.frame.image
             if self._overlay:
                 picture = self._timed("draw", lambda: draw_overlay(observation.frame.image, observation.readings))
 
         def write() -> None:
             for sink in self._sinks:
-                sink.write(observation, picture if sink.wants_picture else None)
+                sink.write(observation, picture if sink in wanting else None)
 
         self._timed("sink", write)
 
     def _timed(self, stage: str, work: Callable[[], T]) -> T:
         start = time.perf_counter()
         result = work()
-        self._timings[stage].append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self._timings[stage].append(seconds)
+        self._latencies[stage].add(1000 * seconds)
         return result
+
+
+@cache
+def _version() -> str:
+    return version("mien")
+
+
+def _names(sinks: Sequence[Sink]) -> dict[str, Sink]:
+    """The sinks by name; a second one of a kind gets a number."""
+    named: dict[str, Sink] = {}
+    for sink in sinks:
+        number = 1 + sum(other.name == sink.name for other in named.values())
+        named[sink.name if number == 1 else f"{sink.name}-{number}"] = sink
+    return named
 
 
 def peak_memory() -> float:

@@ -18,7 +18,8 @@ compile() { # compile NAME OPTION… : writes $work/NAME.txt
 # One resolution of everything first, so that the layers agree with each other. It starts from the
 # versions that are locked now, so that without --upgrade only what pyproject.toml asks for changes.
 cat locks/*.txt >"$work/all.txt" 2>/dev/null || true
-compile all --extra headless --extra demo --extra train --extra kaggle --group build --group test --group lint "$@"
+compile all --extra headless --extra demo --extra train --extra kaggle --extra web --extra mqtt --extra metrics \
+    --group build --group test --group browser --group lint "$@"
 
 layer() { # layer NAME OPTION… : writes locks/NAME.txt
     name=$1
@@ -33,5 +34,7 @@ layer desktop --extra desktop --group build
 layer headless --extra headless --group build
 layer demo --extra demo
 layer train --extra train --extra kaggle
+layer outlets --extra web --extra mqtt --extra metrics
 layer test --group test
+layer browser --group browser
 layer lint --group lint

@@ -131,6 +131,8 @@ for name; do
         .venv/bin/python -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("tensorflow"))' ||
             fail "TensorFlow has no wheel for $(.venv/bin/python -V): name a Python 3.11 to 3.13: make … PYTHON=python3.13"
         ;;
+    outlets) layer outlets "what the live page, MQTT and metrics need" ;;
+    browser) layer browser "what the tests of the live page need" ;;
     test) layer test "what the tests need" ;;
     lint) layer lint "ruff, mypy, pre-commit and uv" ;;
     *) fail "no layer $name" ;;

@@ -27,7 +27,9 @@ LAYERS = {
     "headless": {"extras": ["headless"], "groups": ["build"]},
     "demo": {"extras": ["demo"], "groups": []},
     "train": {"extras": ["train", "kaggle"], "groups": []},
+    "outlets": {"extras": ["web", "mqtt", "metrics"], "groups": []},
     "test": {"extras": [], "groups": ["test"]},
+    "browser": {"extras": [], "groups": ["browser"]},
     "lint": {"extras": [], "groups": ["lint"]},
 }
 """File in locks/ → the parts of pyproject.toml that it locks, besides the base."""
@@ -142,6 +144,7 @@ def test_the_device_imports_neither_tensorflow_nor_the_workstation() -> None:
     assert "cv2" in loaded
     tops = {name.partition(".")[0] for name in loaded}
     assert not tops & {"tensorflow", "keras", "matplotlib", "skimage", "scipy", "picamera2"}
+    assert not tops & {"starlette", "uvicorn", "paho", "prometheus_client", "rich"}
     assert not [name for name in loaded if name.startswith(("mien.train", "mien.convert"))]
 
 

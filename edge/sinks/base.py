@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..errors import SinkError
 from ..records import Image, Observation
+from ..status import Status
 
 
 def check_writable(path: Path) -> None:
@@ -28,6 +30,23 @@ class Sink(ABC):
     """Whether `write` needs a picture; the overlay isn't drawn if no sink wants it."""
     done: bool = False
     """Set by the sink when its reader wants no more, which ends the run."""
+    name: str = "sink"
+    """What messages and the status call it: the kind in its URI."""
+    errors: int = 0
+    """Times that it failed and went on."""
+
+    @property
+    def dropped(self) -> int:
+        """Observations that it threw away because it was slow."""
+        return 0
+
+    @property
+    def pending(self) -> int:
+        """Observations that wait in it."""
+        return 0
+
+    def attach(self, status: Callable[[], Status]) -> None:  # noqa: B027
+        """Called once before the run's first `write`: how to ask for the run's state, from any thread."""
 
     @abstractmethod
     def open(self) -> None:

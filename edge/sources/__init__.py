@@ -19,7 +19,15 @@ _SCHEMES = {
 }
 """Scheme → module, imported when it is asked for, and its function of (uri, loop)."""
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_source", "without_password"]
+
+
+def without_password(uri: str) -> str:
+    """A source's URI or path as messages and pages may show it: no user, no password, no query."""
+    if "://" not in uri:
+        return uri
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def open_source(uri: str, loop: bool = False) -> Source:

@@ -59,7 +59,7 @@ def test_the_documented_example_is_good(tmp_path: Path) -> None:
     [
         ("thread = 2", "unknown key thread: did you mean threads?"),
         ("[detector]\nmin_neighbours = 3", "unknown key detector.min_neighbours: did you mean detector.min_neighbors?"),
-        ("[camera]\n", "unknown key camera: known are source, model,"),
+        ("[wheels]\n", "unknown key wheels: known are source, model,"),
         ("threads = '2'", "threads must be a whole number, not '2'"),
         ("threads = true", "threads must be a whole number, not True"),
         ("threads = 1.5", "threads must be a whole number, not 1.5"),

@@ -18,6 +18,7 @@ print(json.dumps(dict(imported=names, loaded=sorted(sys.modules))))
 """
 
 FOREIGN = ("tensorflow", "keras", "mien.train", "mien.convert", "matplotlib", "skimage", "picamera2")
+FOREIGN += ("starlette", "uvicorn", "paho", "prometheus_client", "anyio")  # imported when such a sink is opened
 
 
 def loaded_by(names: list[str] | None) -> dict[str, list[str]]:
