@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,7 @@ def run(
         typer.Option(
             "--sink",
             metavar="URI",
-            help="jsonl:PATH (- is standard output), video:PATH, image:PATH or window: (several are allowed).",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, http://127.0.0.1:8080 (several).",
             show_default="jsonl:-",
         ),
     ] = None,
@@ -66,6 +67,9 @@ def run(
         Path | None, typer.Option("--stats", help="Write frame rate and stage timings to this JSON file.")
     ] = None,
     threads: ThreadsOption = None,
+    no_picture: Annotated[
+        bool, typer.Option("--no-picture", help="The live page has no picture, only what was read in it.")
+    ] = False,
 ) -> None:
     """Find the faces of a SOURCE, read their emotions, log or show them.
 
@@ -75,6 +79,8 @@ def run(
     settings = settings.override(
         source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
     )
+    if no_picture:
+        settings = settings.override(privacy=replace(settings.privacy, picture=False))
     if not settings.source:
         raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
     if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
@@ -147,6 +153,8 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
             settings.overlay,
             without_password(settings.source),
             f"{classifier.card.name} {classifier.card.version}",
+            notice=settings.privacy.notice,
+            blur=settings.privacy.blur,
         )
         return pipeline.run(max_frames)
 
@@ -292,6 +300,24 @@ def info(
     for name, value in rows.items():
         if value:
             typer.echo(f"{name:14}{value}")
+
+
+@app.command()
+def token(
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Where its hash goes.", show_default="the state directory, where the page looks"),
+    ] = None,
+) -> None:
+    """Make the token that the live page asks for beyond this machine, and show it this once.
+
+    The one before stops counting at once, and every browser must log in again.
+    """
+    from .sinks.webpage.access import make_token, token_path
+
+    path = file or token_path()
+    typer.echo(make_token(path))
+    typer.echo(f"mien: this is shown once; its hash is in {path}", err=True)
 
 
 @app.command()

@@ -40,6 +40,9 @@ def make_token(path: Path) -> str:
             stream.write(f"{_PREFIX}{_hash(token)}\n")
             stream.flush()
             os.fsync(stream.fileno())
+            if os.geteuid() == 0:  # made for the service, which must be able to read it
+                folder = path.parent.stat()
+                os.fchown(stream.fileno(), folder.st_uid, folder.st_gid)
         partial.replace(path)
     except OSError as error:
         raise SinkError(f"can't write {path}: {error.strerror}") from error

@@ -51,7 +51,7 @@ class Address:
             raise ConfigError(f"sink {uri}: picture must be yes or no")
         if (parts.scheme == "https") != ("cert" in options) or ("key" in options and "cert" not in options):
             raise ConfigError(
-                f"sink {uri}: https takes cert=FILE, and key=FILE if the key is in a file of its own; http takes neither"
+                f"sink {uri}: https takes cert=FILE, and key=FILE if that is in a file of its own; http takes neither"
             )
         return cls(
             host=parts.hostname or cls.host,

@@ -6,7 +6,7 @@ import asyncio
 import html
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ STALL = 10.0
 _BODY = 1024
 """Bytes of a login form: a token is much shorter."""
 _HOUR = 3600.0
-_MAX_BINS = 1500
+_MAX_STEPS = 1500
 _BOUNDARY = "picture"
 
 
@@ -38,20 +38,18 @@ class Record(Protocol):
     def status(self) -> dict[str, Any]:
         """The run's state."""
 
-    def events(self, since: float | None, until: float | None, limit: int, after: int) -> list[dict[str, Any]]:
-        """Events in order, at most `limit`, whose number is greater than `after`; times in seconds."""
+    def events(self, since: float | None, until: float | None, limit: int, after: int | None) -> list[dict[str, Any]]:
+        """The first `limit` events whose number is greater than `after`, or the last ones; times in seconds."""
 
-    def history(self, since: float, until: float, step: float) -> dict[str, Any]:
-        """Seconds of each emotion in each `step` seconds."""
+    def history(self, since: float, until: float, step: int) -> list[dict[str, Any]]:
+        """Seconds of each emotion in each `step` seconds, a whole number of minutes."""
 
 
 class BadRequest(Exception):
     """A parameter that can't be used."""
 
 
-def make_app(
-    hub: Hub, record: Record, address: Address, access: Access | None, texts: Mapping[str, str], clock: Callable[[], float] = time.time
-) -> App:
+def make_app(hub: Hub, record: Record, address: Address, access: Access | None, texts: Mapping[str, str]) -> App:
     """The whole page as an ASGI app; `texts` has what index.html leaves open."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -113,22 +111,26 @@ def make_app(
     async def events(request: Request) -> Response:
         query = _query(request, "since", "until", "limit", "after")
         since, until = _time(query, "since"), _time(query, "until")
-        limit, after = _whole(query, "limit", 100, 1, 1000), _whole(query, "after", 0, 0, 2**53)
+        limit = _whole(query, "limit", 100, 1, 1000)
+        after = _whole(query, "after", 0, 0, 2**53) if "after" in query else None
         return JSONResponse({"events": await run_in_threadpool(record.events, since, until, limit, after)})
 
     async def history(request: Request) -> Response:
         query = _query(request, "since", "until", "step")
-        latest = hub.observation.frame.time if hub.observation else clock()
         until = _time(query, "until")
-        until = latest if until is None else until
+        if until is None:  # a film's time is not the clock's; a whole minute is taken, which goes on
+            until = (hub.time or time.time()) // 60 * 60 + 60
         since = _time(query, "since")
         since = until - _HOUR if since is None else since
-        step = _whole(query, "step", 60, 1, 86_400)
+        step = _whole(query, "step", 60, 60, 86_400)
+        if step % 60:
+            raise BadRequest("step must be a whole number of minutes, in seconds")
         if not since < until:
             raise BadRequest("since must be before until")
-        if (until - since) / step > _MAX_BINS:
-            raise BadRequest(f"that is more than {_MAX_BINS} steps: take a longer step or a shorter time")
-        return JSONResponse(await run_in_threadpool(record.history, since, until, float(step)))
+        if (until - since) / step > _MAX_STEPS:
+            raise BadRequest(f"that is more than {_MAX_STEPS} steps: take a longer step or a shorter time")
+        rows = await run_in_threadpool(record.history, since, until, step)
+        return JSONResponse({"step_s": step, "steps": rows})
 
     async def description(request: Request) -> Response:
         text = (ASSETS / "openapi.json").read_text(encoding="utf-8")
@@ -137,14 +139,19 @@ def make_app(
     async def stream(request: Request) -> Response:
         if hub.streams >= MAX_STREAMS:
             return too_many("listen to the readings")
-        return _make_stream(_sse(hub, record), "text/event-stream")
+        return endless(request, _sse(hub, record), "text/event-stream")
 
     async def picture(request: Request) -> Response:
         if not address.picture:
             raise HTTPException(404, "this page is served without the picture")
         if hub.viewers >= MAX_VIEWERS:
             return too_many("look at the picture")
-        return _make_stream(_mjpeg(hub), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        return endless(request, _mjpeg(hub), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+
+    def endless(request: Request, content: AsyncIterator[bytes], media_type: str) -> Response:
+        if request.method == "HEAD":
+            return PlainResponse(media_type=media_type)
+        return _make_stream(content, media_type)
 
     def too_many(what: str) -> Response:
         return JSONResponse({"error": f"too many {what} already"}, 503, {"retry-after": "10"})
@@ -173,7 +180,7 @@ def make_app(
         Route("/api/v1/openapi.json", description, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={BadRequest: bad_request, HTTPException: http_error})
-    return Guard(app, address, access)  # type: ignore[arg-type]  # the same protocol in Starlette's words
+    return Guard(app, address, access)
 
 
 def _query(request: Request, *known: str) -> dict[str, str]:
@@ -211,12 +218,13 @@ async def _mjpeg(hub: Hub) -> AsyncIterator[bytes]:
     """Pictures one after another, each the latest when the reader has taken the one before."""
     hub.viewers += 1
     try:
-        sent = hub.pictures  # not an old one, from when somebody looked last
+        sent, _ = hub.picture  # not that one: it is from when somebody looked last
         with hub.listening() as changed:
             while not hub.closed:
                 changed.clear()
-                if hub.pictures > sent:
-                    sent, data = hub.pictures, hub.picture
+                number, data = hub.picture
+                if number > sent:
+                    sent = number
                     head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                     yield head.encode() + data + b"\r\n"
                     await asyncio.sleep(1 / PICTURE_RATE)
@@ -233,21 +241,21 @@ async def _sse(hub: Hub, record: Record) -> AsyncIterator[bytes]:
     hub.streams += 1
     try:
         loop = asyncio.get_running_loop()
-        newest = await run_in_threadpool(record.events, None, None, 1, -1)
+        newest = await run_in_threadpool(record.events, None, None, 1, None)
         seen = newest[-1]["id"] if newest else 0
         shown, due = None, 0.0
         with hub.listening() as changed:
             while not hub.closed:
                 changed.clear()
-                if hub.observation is not shown or due == 0.0:
-                    shown = hub.observation
-                    yield _message("faces", hub.faces_and_durations())
                 if loop.time() >= due:
                     due = loop.time() + 1.0
                     yield _message("status", await run_in_threadpool(record.status))
                     for event in await run_in_threadpool(record.events, None, None, 100, seen):
                         seen = event["id"]
                         yield _message("event", event)
+                if shown is None or hub.time != shown:
+                    shown = hub.time
+                    yield _message("faces", hub.faces_and_durations())
                 await asyncio.sleep(1 / FACES_RATE)
                 await _wait(changed, due - loop.time())
     finally:
@@ -270,6 +278,9 @@ def _make_stream(content: AsyncIterator[bytes], media_type: str) -> Response:
     """An answer without end, that drops a reader who takes nothing for a while."""
     from starlette.responses import StreamingResponse
 
+    class Stuck(Exception):
+        pass
+
     class Stream(StreamingResponse):
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             async def send_in_time(message: Any) -> None:
@@ -277,9 +288,12 @@ def _make_stream(content: AsyncIterator[bytes], media_type: str) -> Response:
                     async with asyncio.timeout(STALL):
                         await send(message)
                 except TimeoutError:
-                    scope["mien.abort"]()
-                    raise OSError("the reader is stuck") from None
+                    raise Stuck from None
 
-            await super().__call__(scope, receive, send_in_time)
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            except Stuck:
+                scope["mien.abort"]()
+                await asyncio.sleep(0.01)  # until the server has noticed, else it takes this for a mistake
 
     return Stream(content, media_type=media_type)

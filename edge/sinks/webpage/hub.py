@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from ...records import Observation
 
-PICTURE_RATE, FACES_RATE = 10.0, 10.0
+PICTURE_RATE, FACES_RATE = 10.0, 5.0
 """Pictures and readings a second that a viewer gets at most: an eye wants no more, and a phone's radio less."""
 MAX_VIEWERS, MAX_STREAMS = 4, 16
 """Who may look at the picture, and listen to the readings, at once."""
@@ -23,35 +22,21 @@ class Hub:
         self.viewers = self.streams = 0
         """Who looks at the picture, and listens to the readings, now."""
         self.closed = False
-        self.observation: Observation | None = None
-        self.picture = b""
-        """JPEG; empty before the first."""
-        self.pictures = 0
-        """How many there were: tells whether `picture` is another than before."""
-        self._since: dict[int, tuple[str, float]] = {}
-        """Face → its emotion, and since when, seconds since the Epoch."""
+        self.picture: tuple[int, bytes] = (0, b"")
+        """The latest, JPEG, and its number, from 1."""
+        self._latest: tuple[Observation, dict[int, float]] | None = None
+        # Both are replaced as a whole, so that no lock is needed.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Event] = set()
-        self._lock = threading.Lock()
 
-    def connect(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Called in the server's thread before anybody waits."""
-        self._loop = loop
+    def publish(self, observation: Observation, seconds: dict[int, float], picture: bytes | None) -> None:
+        """Takes an observation, for how long each of its faces has had its emotion, and its picture, if one was made.
 
-    def publish(self, observation: Observation, picture: bytes | None) -> None:
-        """Takes an observation and, if one was made, its picture as JPEG."""
-        time = observation.frame.time
-        with self._lock:
-            before = self._since
-            self._since = {}
-            for reading in observation.readings:
-                emotion, since = before.get(reading.face.id, ("", time))
-                same = emotion == reading.emotion
-                self._since[reading.face.id] = (reading.emotion, since if same else time)
-            self.observation = observation
-            if picture is not None:
-                self.picture = picture
-                self.pictures += 1
+        Called in the sink's thread.
+        """
+        self._latest = (observation, seconds)
+        if picture is not None:
+            self.picture = (self.picture[0] + 1, picture)
         self._wake()
 
     def close(self) -> None:
@@ -59,25 +44,27 @@ class Hub:
         self.closed = True
         self._wake()
 
+    @property
+    def time(self) -> float | None:
+        """The latest observation's, seconds since the Epoch."""
+        return self._latest[0].frame.time if self._latest else None
+
     def faces(self) -> dict[str, Any]:
         """The latest observation in the log's form; with nothing in it before the first."""
-        observation = self.observation
-        return observation.to_json() if observation else {"time": None, "frame": None, "faces": []}
+        return self._latest[0].to_json() if self._latest else {"time": None, "frame": None, "faces": []}
 
     def faces_and_durations(self) -> dict[str, Any]:
         """The same, with the seconds for which each face (by its id) has had its emotion."""
-        with self._lock:
-            observation, since = self.observation, self._since
-        if observation is None:
+        if not (latest := self._latest):
             return {**self.faces(), "seconds": {}}
-        now = observation.frame.time
-        seconds = {str(face): round(max(0.0, now - start), 1) for face, (_, start) in since.items()}
-        return {**observation.to_json(), "seconds": seconds}
+        observation, seconds = latest
+        return {**observation.to_json(), "seconds": {str(face): round(each, 1) for face, each in seconds.items()}}
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[asyncio.Event]:
         """An event that is set when something is new; to be used in the server's thread."""
         event = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._waiting.add(event)
         try:
             yield event

@@ -34,8 +34,6 @@ class Server:
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._uvicorn: Any = None
-        self.loop = asyncio.SelectorEventLoop()
-        """The thread's event loop."""
         self.port = address.port
         """The one that was taken, once started."""
 
@@ -47,7 +45,7 @@ class Server:
         self._socket = self._bind()
         self.port = self._socket.getsockname()[1]
         config = uvicorn.Config(
-            self._app,  # type: ignore[arg-type]  # the same protocol in uvicorn's words
+            self._app,
             http=make_protocol(),
             ws="none",
             lifespan="off",
@@ -77,9 +75,11 @@ class Server:
         self._socket = self._thread = self._uvicorn = None
 
     def _run(self) -> None:
-        self.loop.set_exception_handler(_note)
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._uvicorn.serve(sockets=[self._socket]))
+        async def serve() -> None:
+            asyncio.get_running_loop().set_exception_handler(_note)
+            await self._uvicorn.serve(sockets=[self._socket])
+
+        asyncio.run(serve())
 
     def _check_certificate(self) -> None:
         certificate, key = self._address.certificate, self._address.key
