@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -125,11 +126,8 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
         step = _whole(query, "step", 60, 60, 86_400)
         if step % 60:
             raise BadRequest("step must be a whole number of minutes, in seconds")
-        if not since < until:
-            raise BadRequest("since must be before until")
-        if (until - since) / step > _MAX_STEPS:
-            raise BadRequest(f"that is more than {_MAX_STEPS} steps: take a longer step or a shorter time")
-        rows = await run_in_threadpool(record.history, since, until, step)
+        step = max(step, math.ceil((until - since) / _MAX_STEPS / 60) * 60)
+        rows = await run_in_threadpool(record.history, since, until, step) if since < until else []
         return JSONResponse({"step_s": step, "steps": rows})
 
     async def description(request: Request) -> Response:
@@ -148,7 +146,7 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
             return too_many("look at the picture")
         return endless(request, _mjpeg(hub), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
 
-    def endless(request: Request, content: AsyncIterator[bytes], media_type: str) -> Response:
+    def endless(request: Request, content: AsyncGenerator[bytes, None], media_type: str) -> Response:
         if request.method == "HEAD":
             return PlainResponse(media_type=media_type)
         return _make_stream(content, media_type)
@@ -180,6 +178,7 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
         Route("/api/v1/openapi.json", description, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={BadRequest: bad_request, HTTPException: http_error})
+    app.router.redirect_slashes = False  # its answer would name whatever host the request named
     return Guard(app, address, access)
 
 
@@ -214,7 +213,7 @@ def _whole(query: Mapping[str, str], name: str, default: int, low: int, high: in
     return int(text)
 
 
-async def _mjpeg(hub: Hub) -> AsyncIterator[bytes]:
+async def _mjpeg(hub: Hub) -> AsyncGenerator[bytes, None]:
     """Pictures one after another, each the latest when the reader has taken the one before."""
     hub.viewers += 1
     try:
@@ -234,7 +233,7 @@ async def _mjpeg(hub: Hub) -> AsyncIterator[bytes]:
         hub.viewers -= 1
 
 
-async def _sse(hub: Hub, record: Record) -> AsyncIterator[bytes]:
+async def _sse(hub: Hub, record: Record) -> AsyncGenerator[bytes, None]:
     """Readings when there are new ones, the state and new events every second."""
     from starlette.concurrency import run_in_threadpool
 
@@ -274,7 +273,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def _make_stream(content: AsyncIterator[bytes], media_type: str) -> Response:
+def _make_stream(content: AsyncGenerator[bytes, None], media_type: str) -> Response:
     """An answer without end, that drops a reader who takes nothing for a while."""
     from starlette.responses import StreamingResponse
 
@@ -295,5 +294,7 @@ def _make_stream(content: AsyncIterator[bytes], media_type: str) -> Response:
             except Stuck:
                 scope["mien.abort"]()
                 await asyncio.sleep(0.01)  # until the server has noticed, else it takes this for a mistake
+            finally:
+                await content.aclose()  # now, not when the garbage is collected: it counts who looks
 
     return Stream(content, media_type=media_type)

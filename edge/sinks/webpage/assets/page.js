@@ -39,10 +39,10 @@ const MOUTHS = {
   neutral: "M11 21h10",
 };
 const BROWS = {
-  angry: "M9.5 9.5l4.5 2M22.500 9.5l-4.500 2",
-  sad: "M9.500 11.200l4-1.700M22.500 11.200l-4-1.700",
-  fear: "M9.500 10.500l4-1.500M22.500 10.500l-4-1.500",
-  surprise: "M9.500 9.500c1-1.500 3-1.500 4 0M18.500 9.500c1-1.500 3-1.500 4 0",
+  angry: "M9.5 9.5l4.5 2M22.5 9.5l-4.5 2",
+  sad: "M9.5 11.2l4-1.7M22.5 11.2l-4-1.7",
+  fear: "M9.5 10.5l4-1.5M22.5 10.5l-4-1.5",
+  surprise: "M9.5 9.5c1-1.5 3-1.5 4 0M18.5 9.5c1-1.5 3-1.5 4 0",
 };
 
 function glyph(emotion) {
@@ -149,7 +149,9 @@ function fact(name, value, warn) {
 }
 
 function showStatus(status) {
+  const known = Object.keys(colours).length;
   colours = status.emotions;
+  if (Object.keys(colours).length !== known) refreshHour(); // its lanes have their colours now
   write($("fps"), status.fps.toFixed(1));
   const body = $("stages").tBodies[0];
   for (const [stage, ms] of Object.entries(status.stages_ms)) {
@@ -161,14 +163,14 @@ function showStatus(status) {
       head.scope = "row";
       row.append(head, element("td"), element("td"));
     }
-    write(row.cells[1], ms ? ms.toFixed(1) : "–");
-    write(row.cells[2], ms ? String(Math.round(1000 / ms)) : "–");
+    write(row.cells[1], ms ? ms.toFixed(ms < 1 ? 2 : 1) : "–");
+    write(row.cells[2], ms ? (ms < 1 ? "over 1000" : String(Math.round(1000 / ms))) : "–");
   }
   const lost = Object.values(status.dropped).reduce((sum, count) => sum + count, 0);
   const hot = status.throttled !== null && status.throttled !== "no";
-  fact("Temperature", status.temperature_c === null ? "not told" : `${status.temperature_c.toFixed(0)} °C`,
-    status.temperature_c >= 80);
-  fact("Throttled", status.throttled === null ? "not told" : status.throttled, hot);
+  const degrees = status.temperature_c;
+  fact("Temperature", degrees === null ? null : `${degrees.toFixed(0)} °C`, degrees >= 80);
+  fact("Throttled", status.throttled, hot);
   fact("Model", status.model);
   fact("Mien", status.version);
   fact("Source", status.source || null);
@@ -190,8 +192,8 @@ function showHour(history) {
       most = Math.max(most, seconds);
     }
   }
-  const names = Object.keys(totals);
-  names.sort((a, b) => (a === "uncertain") - (b === "uncertain") || a.localeCompare(b));
+  const read = Object.keys(totals).length > 0;
+  const names = read ? [...new Set([...Object.keys(colours), ...Object.keys(totals)])] : [];
   body.replaceChildren();
   for (const name of names) {
     const row = body.insertRow();
@@ -210,10 +212,14 @@ function showHour(history) {
     });
     const course = element("td");
     course.append(lane);
-    row.append(head, course, element("td", "", duration(totals[name])));
+    row.append(head, course, element("td", "", name in totals ? duration(totals[name]) : "–"));
+    // Said again, since narrow screens lay the cells out otherwise, and browsers forget the table then.
+    row.setAttribute("role", "row");
+    head.setAttribute("role", "rowheader");
+    for (const cell of [course, row.lastChild]) cell.setAttribute("role", "cell");
   }
-  $("axis").hidden = names.length === 0;
-  $("no-hour").hidden = names.length > 0;
+  $("axis").hidden = !read;
+  $("no-hour").hidden = read;
 }
 
 async function refreshHour() {
