@@ -121,7 +121,7 @@ function showFaces(message) {
 }
 
 /* What a screen reader says: changes only, and not more often than one can listen to. */
-let saidAt = 0;
+let saidAt = -Infinity;
 
 function say(faces) {
   const who = faces.map((face) => `face ${face.id} ${face.emotion}`).join(", ");
