@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import ConfigError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,3 +27,20 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` (UTF-8) to `path`, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def state_folder() -> Path:
+    """Where a run keeps what the next one needs: the service's state folder, or the user's; it may not exist."""
+    if folder := os.environ.get("STATE_DIRECTORY"):  # set by systemd; several are separated by colons
+        return Path(folder.partition(":")[0])
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "mien"
+
+
+def check_private(path: Path) -> None:
+    """Raises ConfigError unless only its owner, and at most its group, may read the file at `path`."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    if mode & 0o027:
+        raise ConfigError(f"{path} holds a secret that others can read or change: chmod 600 {path}")

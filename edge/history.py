@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from .errors import SinkError
 from .events import Event
+from .files import state_folder
 
 VERSION = 1
 """Of the tables, kept in the database's user_version."""
@@ -89,6 +90,8 @@ class History:
         if found > VERSION:
             raise SinkError(f"the history {self._path} was written by a newer Mien: use that one, or another file")
         if read_only:
+            if found == 0:
+                raise SinkError(f"the history {self._path} is empty yet: try again in a moment")
             return
         if found == 0:
             self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that retention gives space back
@@ -201,8 +204,8 @@ class History:
                 connection.execute("DELETE FROM minutes WHERE minute < ?", (limit,))
                 connection.execute("DELETE FROM emotions WHERE minute < ?", (limit,))
             with self._lock:
-                # Stepped through to its end: it frees one page a step.
-                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+                # It frees one page a step, and `execute` takes one step only.
+                self._connection.executescript("PRAGMA incremental_vacuum")
             ((first, last),) = self._rows(
                 "SELECT min(t), max(t) FROM (SELECT min(time) t FROM events UNION ALL SELECT max(time) FROM events"
                 " UNION ALL SELECT min(minute) FROM minutes UNION ALL SELECT max(minute) FROM minutes)"
@@ -219,7 +222,10 @@ class History:
 
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise SinkError(f"can't read the history {self._path}: {_words(error)}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -236,11 +242,8 @@ class History:
 
 
 def default_path() -> Path:
-    """Where the history is if nobody says: the service's state folder, or the user's."""
-    if folder := os.environ.get("STATE_DIRECTORY"):  # set by systemd; several are separated by colons
-        return Path(folder.partition(":")[0]) / "history.db"
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "mien" / "history.db"
+    """Where the history is if nobody says."""
+    return state_folder() / "history.db"
 
 
 def _words(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from .config import Config
 from .errors import ConfigError, SinkError
 from .files import write_text
 from .opencv import require_opencv
+from .results import add_commands
 
 # OpenCV, NumPy's users and the runtime are imported by the commands that need them: `mien --help` is quick.
 if TYPE_CHECKING:
@@ -357,3 +358,6 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+add_commands(app)

@@ -116,6 +116,7 @@ class Pipeline:
         self._stopped = False
         self._missed = 0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
+        self._latest: dict[str, deque[float]] = {stage: deque(maxlen=_LATEST) for stage in STAGES}
         self._latencies = {stage: Histogram() for stage in STAGES}
         self._names = (source_name, model_name)
         self._board = Board()
@@ -194,12 +195,13 @@ class Pipeline:
             fps=len(finished) / span if finished and span > 0 else 0.0,
             faces=self._faces,
             stages_ms={
-                stage: 1000 * median(values[-_LATEST:]) if (values := list(timings.copy())) else 0.0
-                for stage, timings in self._timings.items()
+                stage: 1000 * median(values) if (values := latest.copy()) else 0.0
+                for stage, latest in self._latest.items()
             },
             dropped={"capture": self._missed, "output": missed} | {name: sink.dropped for name, sink in names.items()},
             source=self._names[0],
             model=self._names[1],
+            labels=self._classifier.labels,
             version=_version(),
             camera_restarts=self._source.restarts,
             queue_depth={"output": waiting} | {name: sink.pending for name, sink in names.items()},
@@ -266,6 +268,7 @@ class Pipeline:
         result = work()
         seconds = time.perf_counter() - start
         self._timings[stage].append(seconds)
+        self._latest[stage].append(seconds)
         self._latencies[stage].add(1000 * seconds)
         return result
 

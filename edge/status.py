@@ -54,6 +54,8 @@ class Status:
     source: str
     """What it is called, without passwords."""
     model: str
+    labels: tuple[str, ...]
+    """The emotions that the model tells apart."""
     version: str
     """Of Mien."""
     camera_restarts: int

@@ -54,8 +54,11 @@ _KINDS = {
         "[PATH]",
         options=lambda config: {"keep_days": config.events.keep_days, "keep_mb": config.events.keep_mb},
     ),
-    "http": _web("//HOST:PORT"),
+    "http": _web("[//HOST:PORT]"),
     "https": _web("//HOST:PORT?cert=FILE&key=FILE"),
+    "mqtt": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
+    "mqtts": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
+    "metrics": _Kind(".metrics", "MetricsSink", "[//HOST:PORT]", True, "metrics", lambda config: {"name": config.name}),
 }
 
 __all__ = ["Sink", "open_sink"]
@@ -72,8 +75,8 @@ def open_sink(uri: str, frame_rate: float = 25.0, config: Config | None = None) 
         raise ConfigError(f"unknown sink {uri}: write one of {', '.join(f'{known}:…' for known in _KINDS)}")
     if not target and not kind.form.startswith("["):
         raise ConfigError(f"sink {uri} names no {'host' if kind.whole else 'file'}: write {name}:{kind.form}")
-    if kind.whole and not target.startswith("//"):
-        raise ConfigError(f"sink {uri} is no address: write {name}:{kind.form}")
+    if kind.whole and target and not target.startswith("//"):
+        raise ConfigError(f"sink {uri} is no address: write {name}:{kind.form.strip('[]')}")
     factory: Callable[..., Sink] = getattr(importlib.import_module(kind.module, __name__), kind.factory)
     try:
         sink = factory(uri if kind.whole else target, frame_rate, **kind.options(config or Config()))

@@ -32,6 +32,9 @@ class BackgroundSink(Sink):
     logged at most once a minute, and never ends the run.
     """
 
+    idle_after: float = 1.0
+    """Seconds without an observation after which `idle` is called."""
+
     def __init__(self, size: int | None = None) -> None:
         """`size` is how many observations may wait; by default few with pictures, many without."""
         self._size = size or (_WITH_PICTURES if self.wants_picture else _WITHOUT)
@@ -47,7 +50,7 @@ class BackgroundSink(Sink):
         """Takes what `write` took, in the sink's own thread. Without `wants_picture` the frame's images are empty."""
 
     def idle(self) -> None:
-        """Called in the sink's own thread about once a second in which nothing came."""
+        """Called in the sink's own thread whenever nothing came for `idle_after` seconds."""
 
     def finish(self) -> None:
         """Called in the sink's own thread after the last observation, unless the sink was stuck."""
@@ -100,7 +103,7 @@ class BackgroundSink(Sink):
     def _work(self) -> None:
         while True:
             try:
-                item = self._channel.receive(1.0)
+                item = self._channel.receive(self.idle_after)
                 if item is not None:
                     self.deliver(*item)
                 elif self._channel.ended:

@@ -60,7 +60,6 @@ class WebSink(BackgroundSink):
         self._history: History | None = None
         self._server: Server | None = None
         self._status: Callable[[], Status] | None = None
-        self._labels: tuple[str, ...] = ()
         self._since: dict[int, float] = {}
         """Face → when its emotion began, seconds since the Epoch."""
         self._next_picture = self._next_store = self._next_prune = 0.0
@@ -98,8 +97,6 @@ class WebSink(BackgroundSink):
                 self._since[event.face] = event.time
             elif event.kind == "face_left":
                 self._since.pop(event.face, None)
-        if observation.readings:
-            self._labels = tuple(observation.readings[0].scores)
         now = observation.frame.time
         seconds = {reading.face.id: now - self._since[reading.face.id] for reading in observation.readings}
         self._hub.publish(observation, seconds, encode(picture) if picture is not None else None)
@@ -128,9 +125,12 @@ class WebSink(BackgroundSink):
 
     def status(self) -> dict[str, Any]:
         """The run's state, with each emotion's colour as the overlay has it."""
-        colours = {name: _hex(colour_of(name, self._labels)) for name in (*self._labels, UNCERTAIN)}
-        state = self._status().to_json() if self._status else {}
-        return {**state, "name": self._texts["name"], "notice": self._texts["notice"], "emotions": colours}
+        about = {"name": self._texts["name"], "notice": self._texts["notice"]}
+        if self._status is None:  # the run hasn't begun
+            return about
+        status = self._status()
+        colours = {name: _hex(colour_of(name, status.labels)) for name in (*status.labels, UNCERTAIN)}
+        return {**status.to_json(), **about, "emotions": colours}
 
     def events(self, since: float | None, until: float | None, limit: int, after: int | None) -> list[dict[str, Any]]:
         """Events with their numbers, in order."""

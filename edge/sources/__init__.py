@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,11 @@ __all__ = ["Source", "open_source", "without_password"]
 
 def without_password(uri: str) -> str:
     """A source's URI or path as messages and pages may show it: no user, no password, no query."""
-    if "://" not in uri:
+    scheme, is_uri, rest = uri.partition("://")
+    if not is_uri:
         return uri
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def open_source(uri: str, loop: bool = False) -> Source:

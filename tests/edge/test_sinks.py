@@ -56,6 +56,38 @@ class TestJsonl:
         assert (first, torn) == ('{"frame": 0}', '{"frame": 1, "fa')
         assert json.loads(last)["frame"] == 2
 
+    def test_a_full_file_is_followed_by_a_new_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "log.jsonl"
+        size = len(json.dumps(observation(0).to_json())) + 1
+        with open_sink(f"jsonl:{path}?max_mb={3.5 * size / 1e6}&keep=2") as sink:
+            for i in range(8):
+                sink.write(observation(i), None)
+        with open_sink(f"jsonl:{path}?max_mb={3.5 * size / 1e6}&keep=2") as sink:
+            for i in range(8, 13):
+                sink.write(observation(i), None)
+        assert {each.name for each in tmp_path.iterdir()} == {"log.jsonl", "log.jsonl.1", "log.jsonl.2"}
+        assert [line["frame"] for line in lines(tmp_path / "log.jsonl.2")] == [6, 7, 8]
+        assert [line["frame"] for line in lines(tmp_path / "log.jsonl.1")] == [9, 10, 11]
+        assert [line["frame"] for line in lines(path)] == [12]
+
+    def test_none_of_the_old_ones_is_kept(self, tmp_path: Path) -> None:
+        path = tmp_path / "log.jsonl"
+        with open_sink(f"jsonl:{path}?max_mb=0.001&keep=0") as sink:
+            for i in range(30):
+                sink.write(observation(i), None)
+        assert [each.name for each in tmp_path.iterdir()] == ["log.jsonl"] and path.stat().st_size <= 1000
+        assert lines(path)[-1]["frame"] == 29
+
+    def test_a_question_mark_may_be_part_of_a_name(self, tmp_path: Path) -> None:
+        with open_sink(f"jsonl:{tmp_path / 'what?.jsonl'}") as sink:
+            sink.write(observation(0), None)
+        assert (tmp_path / "what?.jsonl").exists()
+
+    @pytest.mark.parametrize("query", ["max_mb=0", "max_mb=x", "keep=2", "max_mb=5&keep=-1", "max_mb=nan"])
+    def test_limits_that_are_none(self, tmp_path: Path, query: str) -> None:
+        with pytest.raises(ConfigError, match=r"write jsonl:PATH\?max_mb=50&keep=5"):
+            open_sink(f"jsonl:{tmp_path / 'log.jsonl'}?{query}")
+
     def test_labels_of_any_script(self, tmp_path: Path) -> None:
         read = reading(Face(1, Box(0, 0, 9, 9)), {"怒": 0.5, "müde": 0.5})
         with open_sink(f"jsonl:{tmp_path / 'log.jsonl'}") as sink:
@@ -234,7 +266,7 @@ class TestPicture:
     "uri, message",
     [
         ("log.jsonl", "unknown sink log.jsonl: write one of jsonl:…, video:…, image:…, window:…"),
-        ("mqtt:host", "unknown sink mqtt:host"),
+        ("fax:host", "unknown sink fax:host"),
         ("jsonl:", "sink jsonl: names no file: write jsonl:PATH"),
         ("window:1", "window:1 must be window: with nothing behind it"),
     ],

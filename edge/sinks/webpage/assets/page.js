@@ -149,6 +149,7 @@ function fact(name, value, warn) {
 }
 
 function showStatus(status) {
+  if (!status.emotions) return; // the run hasn't begun
   const known = Object.keys(colours).length;
   colours = status.emotions;
   if (Object.keys(colours).length !== known) refreshHour(); // its lanes have their colours now

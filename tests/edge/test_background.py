@@ -1,0 +1,140 @@
+"""A sink with a thread of its own: nothing that it does or suffers reaches the pipeline."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+from observations import NOON, Camera, Gate, seen, wait_for
+
+from mien.edge.finder import EveryFrame
+from mien.edge.pipeline import Pipeline
+from mien.edge.records import Box, Image, Observation
+from mien.edge.sinks import background
+from mien.edge.sinks.background import BackgroundSink
+from mien.edge.smoother import Smoother
+
+
+class Keeper(BackgroundSink):
+    """Keeps what is delivered; waits at a gate before each, if it has one, and fails at chosen frames."""
+
+    def __init__(self, wants_picture: bool = False, gate: Gate | None = None, fails_at: range = range(0)) -> None:
+        self.wants_picture, self._gate, self._fails_at = wants_picture, gate, fails_at
+        super().__init__()
+        self.got: list[tuple[Observation, Image | None]] = []
+        self.finished = False
+
+    def deliver(self, observation: Observation, picture: Image | None) -> None:
+        if self._gate:
+            self._gate.wait()
+        if observation.frame.index in self._fails_at:
+            raise OSError("the cable\nis out")
+        self.got.append((observation, picture))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_all_is_delivered_in_order_by_another_thread() -> None:
+    before = threading.active_count()
+    with Keeper() as sink:
+        for index in range(50):
+            sink.write(seen(NOON + index, (1, "happy"), index=index))
+    assert [observation.frame.index for observation, _ in sink.got] == list(range(50))
+    assert sink.finished and (sink.dropped, sink.errors, sink.pending) == (0, 0, 0)
+    assert threading.active_count() == before
+
+
+def test_without_pictures_none_is_held() -> None:
+    with Keeper() as sink:
+        sink.write(seen(NOON, (1, "happy")), np.zeros((48, 64, 3), np.uint8))
+    ((observation, picture),) = sink.got
+    assert picture is None and observation.frame.image.size == 0 and observation.frame.gray.shape == (0, 0)
+    assert observation.frame.time == NOON and observation.readings[0].emotion == "happy"
+
+
+def test_with_pictures_they_come_along() -> None:
+    with Keeper(wants_picture=True) as sink:
+        sink.write(seen(NOON), np.full((48, 64, 3), 7, np.uint8))
+    ((observation, picture),) = sink.got
+    assert picture is not None and (picture == 7).all() and observation.frame.image.shape == (48, 64, 3)
+
+
+def test_a_stuck_one_drops_the_oldest_and_is_given_up_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "_PATIENCE", 0.1)
+    gate = Gate()
+    sink = Keeper(wants_picture=True, gate=gate)
+    with sink:
+        sink.write(seen(NOON, index=0), None)
+        gate.reached.wait(10)
+        for index in range(1, 11):
+            sink.write(seen(NOON, index=index), None)
+        assert (sink.dropped, sink.pending) == (6, 4)
+    assert sink.stuck and "sink is stuck: 4 observations are lost" in caplog.text
+    gate.open()
+    wait_for(lambda: not any(thread.name == "sink sink" for thread in threading.enumerate()))
+
+
+def test_errors_are_counted_told_once_a_minute_and_end_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "mien"), Keeper(fails_at=range(5)) as sink:
+        for index in range(8):
+            sink.write(seen(NOON, index=index))
+        wait_for(lambda: len(sink.got) == 3)
+        assert sink.errors == 5 and caplog.messages == ["sink: the cable is out"]
+        monkeypatch.setattr(background, "_QUIET", 0.0)
+        sink.write(seen(NOON, index=0))
+        wait_for(lambda: sink.errors == 6)
+    assert caplog.messages[1:] == ["sink: the cable is out (4 more since the last word of it)"]
+
+
+def test_idle_is_called_while_nothing_comes() -> None:
+    idled = threading.Event()
+
+    class Idler(Keeper):
+        def idle(self) -> None:
+            idled.set()
+            raise OSError("even this is only counted")
+
+    with Idler() as sink:
+        assert idled.wait(10)
+    assert sink.errors >= 1 and sink.finished
+
+
+class Dark:
+    """A classifier of one label."""
+
+    labels = ("dark",)
+    face_size = (8, 6)
+
+    def __init__(self) -> None:
+        from mien.edge.bundle import Crop
+
+        self.crop = Crop()
+
+    def scores(self, faces: Image) -> np.ndarray:
+        return np.ones((len(faces), 1), np.float32)
+
+
+class OneBox:
+    def detect(self, gray: Image) -> list[Box]:
+        return [Box(5, 5, 30, 30)]
+
+
+def test_a_camera_goes_on_at_its_rate_past_a_stuck_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_PATIENCE", 0.1)
+    gate, free = Gate(), Keeper()
+    stuck = Keeper(gate=gate)
+    with Camera(300) as camera, stuck, free:
+        pipeline = Pipeline(camera, EveryFrame(OneBox()), Dark(), Smoother(("dark",), 0.0, 0.0, 0.0), [stuck, free])
+        stats = pipeline.run()
+        assert stats.frames == 300 and stats.dropped == {"capture": 0, "output": 0}
+        status = pipeline.status()
+        assert status.queue_depth["sink"] > 250, "what is stuck waits in the sink, not in the pipeline"
+        wait_for(lambda: len(free.got) == 300)
+    gate.open()
