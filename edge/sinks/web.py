@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ..overlay import colour_of
 from ..recorder import Recorder
 from ..records import UNCERTAIN, Image, Observation
 from ..status import Status, iso_time
-from .background import BackgroundSink, log
+from .background import BackgroundSink
 from .webpage.access import Access, token_path
 from .webpage.address import Address
 from .webpage.app import make_app
@@ -83,7 +84,7 @@ class WebSink(BackgroundSink):
         app = make_app(self._hub, self, self._address, self._access, self._texts)
         self._server = Server(app, self._address)
         self._server.start()
-        log.info("the page is at %s", self._address.url(self.port))
+        print(f"mien: the page is at {self._address.url(self.port)}", file=sys.stderr)
         super().open()
 
     def write(self, observation: Observation, picture: Image | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pytest
 
 from mien.edge.bundle import Crop
 from mien.edge.config import Config, PrivacyConfig
@@ -199,3 +201,15 @@ def token_file(folder: Path) -> tuple[Path, str]:
     """A file with a token's hash, and the token."""
     path = folder / "web-token"
     return path, make_token(path)
+
+
+def make_certificate(certificate: Path, key: Path) -> None:
+    """A certificate of ones own for this machine, and its key."""
+    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    try:
+        subprocess.run(
+            [*command, "-addext", names, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+        )
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed: apt-get install openssl")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from livepage import LivePage, pictures, token_file, until
+from livepage import LivePage, make_certificate, pictures, token_file, until
 from typer.testing import CliRunner
 
 from mien.edge.errors import ConfigError, RuntimeMissing, SinkError
@@ -374,17 +373,6 @@ class NoRedirect(urllib.request.HTTPErrorProcessor):
         return response
 
     https_response = http_response
-
-
-def make_certificate(certificate: Path, key: Path) -> None:
-    names = "subjectAltName=IP:127.0.0.1,DNS:localhost"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    try:
-        subprocess.run(
-            [*command, "-addext", names, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
-        )
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed: apt-get install openssl")
 
 
 def test_a_port_that_is_taken() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from livepage import LivePage, pictures, token_file, until
+from livepage import LivePage, make_certificate, pictures, token_file, until
 
 from mien.edge.sinks.webpage import app as web_app
 from mien.edge.sinks.webpage import server as web_server
@@ -239,13 +243,37 @@ def test_slow_clients_hold_no_place_for_long(monkeypatch: pytest.MonkeyPatch) ->
         until(all_closed)
         for connection in slow:
             connection.close()
-        # More than the limit at once: the ones too many are turned away, and it goes on.
+        assert page.json("/api/v1/faces")["faces"]
+        check_rate(page)
+
+
+def test_slow_clients_hold_no_place_before_a_key_is_agreed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(web_server, "OWING", 1.0)
+    certificate, key = tmp_path / "own.pem", tmp_path / "own.key"
+    make_certificate(certificate, key)
+    with LivePage(f"?cert={certificate}&key={key}", scheme="https") as page:
+        slow = [socket.create_connection(("127.0.0.1", page.port), 20) for _ in range(5)]
+        slow[0].sendall(b"\x16\x03\x01")
+        until(lambda: len(select.select(slow, (), (), 0)[0]) == 5)  # these were closed
+        for connection in slow:
+            connection.close()
+        check_rate(page)
+
+
+def test_more_clients_than_the_limit_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_server, "MAX_CONNECTIONS", 20)
+    with LivePage() as page:
         many = [socket.create_connection(("127.0.0.1", page.port), 20) for _ in range(40)]
-        until(lambda: len(page.sink._server._uvicorn.server_state.connections) <= 20)  # type: ignore[union-attr]
+        until(lambda: len(select.select(many, (), (), 0)[0]) == 20)  # these were closed
         for connection in many:
             connection.close()
-        until(lambda: len(page.sink._server._uvicorn.server_state.connections) == 0)  # type: ignore[union-attr]
-        assert page.json("/api/v1/faces")["faces"]
+
+        def answers() -> bool:
+            with contextlib.suppress(ConnectionError):
+                return bool(page.json("/api/v1/faces")["faces"])
+            return False
+
+        until(answers)
         check_rate(page)
 
 
@@ -278,6 +306,27 @@ def test_a_stuck_listener_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         until(lambda: page.sink._hub.streams == 1)
         until(lambda: page.sink._hub.streams == 0)
         assert page.json("/api/v1/faces")["faces"]
+
+
+def test_a_run_ends_at_once_and_quietly_though_clients_are_stuck(face_video: Path, bundle: Path) -> None:
+    program = Path(sys.executable).with_name("mien")
+    command = [str(program), "run", str(face_video), "--loop", "--model", str(bundle), "--sink", "http://127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run, contextlib.ExitStack() as stack:
+        assert run.stderr is not None
+        first = run.stderr.readline()
+        assert first.startswith("mien: the page is at http://127.0.0.1:")
+        port = int(first.rpartition(":")[2])
+        for path in ("/picture.mjpeg", "/api/v1/stream", "/picture.mjpeg"):
+            stuck = stack.enter_context(socket.socket())
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            stuck.connect(("127.0.0.1", port))
+            stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert stuck.recv(15) == b"HTTP/1.1 200 OK"
+        time.sleep(1)  # until nothing more fits
+        run.send_signal(signal.SIGINT)
+        words = run.stderr.read()
+        assert run.wait(30) == 0
+    assert len(words.splitlines()) == 1 and " frames in " in words, words
 
 
 def test_requests_made_up_from_the_description_find_no_fault(tmp_path: Path) -> None:

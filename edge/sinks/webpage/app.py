@@ -291,7 +291,7 @@ def _make_stream(content: AsyncGenerator[bytes, None], media_type: str) -> Respo
 
             try:
                 await super().__call__(scope, receive, send_in_time)
-            except Stuck:
+            except* Stuck:
                 scope["mien.abort"]()
                 await asyncio.sleep(0.01)  # until the server has noticed, else it takes this for a mistake
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -22,6 +23,8 @@ _STUCK = 15_000
 """Milliseconds after which the kernel gives up a connection whose other end takes nothing."""
 _BUFFER = 128 * 1024
 """Bytes that the kernel holds for a slow reader: a few pictures, so that what it sees is not old."""
+_GRACE = 0.5
+"""Seconds for those who are connected to take the rest, when the server ends."""
 _PATIENCE = 5.0
 """Seconds for the server to start, and to end."""
 
@@ -34,6 +37,7 @@ class Server:
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._uvicorn: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.port = address.port
         """The one that was taken, once started."""
 
@@ -56,7 +60,7 @@ class Server:
             proxy_headers=False,
             h11_max_incomplete_event_size=_MAX_HEAD,
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=3,
             ssl_certfile=self._address.certificate,
             ssl_keyfile=self._address.key,
         )
@@ -68,18 +72,28 @@ class Server:
         """Ends the server; streams must have been told to end."""
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(self._loop.call_later, _GRACE, self._abort_all)
         if self._thread is not None:
             self._thread.join(_PATIENCE)
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._thread = self._uvicorn = None
+        self._socket = self._thread = self._uvicorn = self._loop = None
+
+    def _abort_all(self) -> None:
+        """Breaks off those who are stuck."""
+        for connection in list(self._uvicorn.server_state.connections):
+            connection.transport.abort()
 
     def _run(self) -> None:
         async def serve() -> None:
-            asyncio.get_running_loop().set_exception_handler(_note)
+            self._loop = asyncio.get_running_loop()
+            self._loop.set_exception_handler(_note)
             await self._uvicorn.serve(sockets=[self._socket])
 
-        asyncio.run(serve())
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(serve())
 
     def _check_certificate(self) -> None:
         certificate, key = self._address.certificate, self._address.key
@@ -115,6 +129,14 @@ class Server:
             hint = ": another program, or another mien, is there; take another port" if error.errno == 98 else ""
             raise SinkError(f"can't serve at {self._address.url()}: {error.strerror}{hint}") from error
         return listener
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """As always, but a client that is slow to agree on a key doesn't get a whole minute for it."""
+        if options.get("ssl"):
+            options["ssl_handshake_timeout"] = OWING
+        return await super().create_server(*args, **options)
 
 
 def make_protocol() -> type[asyncio.Protocol]:
