@@ -74,6 +74,7 @@ def run(
 ) -> None:
     """Find the faces of a SOURCE, read their emotions, log or show them.
 
+    A terminal shows one line that says what goes on; --sink jsonl:- prints the log there instead.
     Ctrl-C and SIGTERM end the run cleanly: outputs are whole, the exit code is 0.
     """
     settings = Config.read(config) if config else Config()
@@ -82,6 +83,8 @@ def run(
     )
     if no_picture:
         settings = settings.override(privacy=replace(settings.privacy, picture=False))
+    if not sink and settings.sinks == Config().sinks and sys.stdout.isatty() and sys.stderr.isatty():
+        settings = settings.override(sinks=())  # people get one line, not a flood of them
     if not settings.source:
         raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
     if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
@@ -133,6 +136,7 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     from .finder import make_finder
     from .pipeline import Pipeline
     from .sinks import open_sink
+    from .sinks.background import detached
     from .smoother import Smoother
     from .sources import open_source, without_password
 
@@ -142,7 +146,15 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
     finder = make_finder(settings.detector, settings.tracker, every_frame)
     smoother = Smoother(classifier.labels, classifier.uncertain_below, **vars(settings.smoothing))
     with _signals(source.stop), source, contextlib.ExitStack() as stack:
-        sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks] + list(more_sinks)
+        sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks]
+        if source.live:
+            sinks = [detached(sink) for sink in sinks]
+        sinks += more_sinks
+        if sys.stderr.isatty() and "jsonl:-" not in settings.sinks:
+            from .sinks.terminal import TerminalSink
+
+            known = [count for count in (source.length, max_frames) if count is not None]
+            sinks.append(TerminalSink(min(known, default=None)))
         for sink in sinks:
             stack.enter_context(sink)
         pipeline = Pipeline(

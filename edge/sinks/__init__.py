@@ -48,6 +48,7 @@ _KINDS = {
     "video": _Kind(".video", "VideoSink"),
     "image": _Kind(".picture", "PictureSink"),
     "window": _Kind(".window", "WindowSink", "[]"),
+    "clips": _Kind(".clips", "ClipsSink", "FOLDER"),
     "history": _Kind(
         ".history",
         "HistorySink",

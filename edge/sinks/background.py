@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from ..channel import Channel
 from ..records import Image, Observation
+from ..status import Status
 from .base import Sink
 
 log = logging.getLogger("mien")
@@ -32,6 +34,7 @@ class BackgroundSink(Sink):
     logged at most once a minute, and never ends the run.
     """
 
+    may_be_detached = False  # it is already
     idle_after: float = 1.0
     """Seconds without an observation after which `idle` is called."""
 
@@ -116,3 +119,39 @@ class BackgroundSink(Sink):
             self.finish()
         except Exception as error:
             self.report(error)
+
+
+class Detached(BackgroundSink):
+    """Another sink, written to by a thread of its own: a disk or a reader that is stuck then holds up nobody else."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.name = sink.name
+        super().__init__()
+
+    @property
+    def wants_picture(self) -> bool:  # type: ignore[override]
+        return self._sink.wants_picture
+
+    def attach(self, status: Callable[[], Status]) -> None:
+        self._sink.attach(status)
+
+    def open(self) -> None:
+        self._sink.open()
+        super().open()
+
+    def deliver(self, observation: Observation, picture: Image | None) -> None:
+        try:
+            self._sink.write(observation, picture)
+        finally:
+            self.done = self._sink.done
+
+    def close(self) -> None:
+        super().close()
+        if not self.stuck:
+            self._sink.close()
+
+
+def detached(sink: Sink) -> Sink:
+    """The sink in a thread of its own, unless it has one or may not have one."""
+    return Detached(sink) if sink.may_be_detached else sink

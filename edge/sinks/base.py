@@ -30,6 +30,8 @@ class Sink(ABC):
     """Whether `write` needs a picture; the overlay isn't drawn if no sink wants it."""
     done: bool = False
     """Set by the sink when its reader wants no more, which ends the run."""
+    may_be_detached: bool = True
+    """Whether a thread of its own may write to it, and should where it would hold up a camera."""
     name: str = "sink"
     """What messages and the status call it: the kind in its URI."""
     errors: int = 0

@@ -35,6 +35,8 @@ _AT_ONCE = 8
 class MetricsSink(Sink):
     """Answers Prometheus in threads of its own."""
 
+    may_be_detached = False  # `write` never waits
+
     def __init__(self, target: str, frame_rate: float = 0.0, name: str = "mien") -> None:
         """`target` is the address, `name` the Mien's. Raises ConfigError."""
         from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app

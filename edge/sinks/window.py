@@ -23,6 +23,7 @@ class WindowSink(Sink):
     """Shows each picture for as long as it lasts; q, Esc or closing the window ends the run."""
 
     wants_picture = True
+    may_be_detached = False  # desktops want one thread for all windows
 
     def __init__(self, target: str = "", frame_rate: float = 25.0) -> None:
         """`frame_rate` is the source's: a file's frames are shown no faster. Raises ConfigError."""

@@ -26,6 +26,8 @@ class Source(ABC):
     """Whether a frame shows the scene of the frame before, so that faces can be followed."""
     live: bool = False
     """Whether frames come at their own time, so that a late reader misses some; then they are read ahead already."""
+    length: int | None = None
+    """Frames until its end, as far as it knows; known once the source is open."""
     restarts: int = 0
     """Times that it was opened anew because it had failed."""
     _stopped = False

@@ -30,6 +30,7 @@ class Pictures(Source):
     def __init__(self, paths: Sequence[Path], loop: bool = False) -> None:
         """`paths` has at least one; with `loop` they start again at the end, for ever."""
         self._paths, self._loop = paths, loop
+        self.length = None if loop else len(paths)
 
     def open(self) -> None:
         self._start = time.time()

@@ -27,6 +27,9 @@ class VideoFile(Source):
     def open(self) -> None:
         self._start = time.time()
         self._first = self._rewind()
+        # Some containers don't tell, and say 0 or less.
+        count = round(self._opened.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.length = count if count > 0 and not self._loop else None
 
     def close(self) -> None:
         if self._capture is not None:

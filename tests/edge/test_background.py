@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from observations import NOON, Camera, Gate, seen, wait_for
 
+from mien.edge.bundle import Crop
+from mien.edge.errors import SinkError
 from mien.edge.finder import EveryFrame
 from mien.edge.pipeline import Pipeline
 from mien.edge.records import Box, Image, Observation
 from mien.edge.sinks import background
-from mien.edge.sinks.background import BackgroundSink
+from mien.edge.sinks.background import BackgroundSink, detached
+from mien.edge.sinks.base import Sink
 from mien.edge.smoother import Smoother
 
 
@@ -112,10 +115,7 @@ class Dark:
     labels = ("dark",)
     face_size = (8, 6)
 
-    def __init__(self) -> None:
-        from mien.edge.bundle import Crop
-
-        self.crop = Crop()
+    crop = Crop()
 
     def scores(self, faces: Image) -> np.ndarray:
         return np.ones((len(faces), 1), np.float32)
@@ -138,3 +138,62 @@ def test_a_camera_goes_on_at_its_rate_past_a_stuck_sink(monkeypatch: pytest.Monk
         assert status.queue_depth["sink"] > 250, "what is stuck waits in the sink, not in the pipeline"
         wait_for(lambda: len(free.got) == 300)
     gate.open()
+
+
+class Closing(Sink):
+    """Done after two observations, fails at one, and when it is closed."""
+
+    wants_picture = True
+
+    def __init__(self) -> None:
+        self.thread = ""
+        self.count = 0
+
+    def open(self) -> None:
+        pass
+
+    def write(self, observation: Observation, picture: Image | None) -> None:
+        self.thread = threading.current_thread().name
+        assert picture is not None
+        self.count += 1
+        self.done = self.count == 2
+        if self.count == 2:
+            raise SinkError("no room")
+
+    def close(self) -> None:
+        raise SinkError("couldn't be finished")
+
+
+def test_a_detached_sink_is_the_sink_in_another_thread() -> None:
+    inner = Closing()
+    inner.name = "video"
+    sink = detached(inner)
+    assert sink.wants_picture and sink.name == "video"
+    with pytest.raises(SinkError, match="couldn't be finished"), sink:
+        sink.write(seen(NOON), np.zeros((4, 4, 3), np.uint8))
+        wait_for(lambda: inner.count == 1)
+        assert not sink.done
+        sink.write(seen(NOON), np.zeros((4, 4, 3), np.uint8))
+        wait_for(lambda: sink.errors == 1)
+    assert inner.thread == "sink video"
+
+
+def test_what_has_a_thread_or_may_have_none_is_not_detached() -> None:
+    keeper = Keeper()
+    assert detached(keeper) is keeper
+    inner = Closing()
+    inner.may_be_detached = False
+    assert detached(inner) is inner
+
+
+def test_a_reader_that_went_away_ends_a_run_through_it() -> None:
+    class Reader(Closing):
+        def write(self, observation: Observation, picture: Image | None) -> None:
+            self.done = True
+
+        def close(self) -> None:
+            pass
+
+    with Camera(10_000, interval=0.001) as camera, detached(Reader()) as sink:
+        stats = Pipeline(camera, EveryFrame(OneBox()), Dark(), Smoother(("dark",), 0.0, 0.0, 0.0), [sink]).run()
+    assert stats.frames < 5000

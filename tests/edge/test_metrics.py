@@ -181,6 +181,14 @@ def ask(port: int, path: str, **query: str) -> dict:  # type: ignore[type-arg]
         return json.loads(answer.read())["data"]  # type: ignore[no-any-return]
 
 
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return False
+
+
 def test_a_real_prometheus_scrapes_a_real_run(bundle: Path, face_video: Path, tmp_path: Path) -> None:
     server, port, scraped = program("prometheus", "prometheus"), free_port(), free_port()
     config = tmp_path / "prometheus.yml"
@@ -201,6 +209,7 @@ def test_a_real_prometheus_scrapes_a_real_run(bundle: Path, face_video: Path, tm
     )
     try:
         wait_for_port(port, prometheus)
+        wait_for(lambda: is_ready(port))
 
         def value(query: str) -> float:
             result = ask(port, "query", query=query)["result"]
