@@ -194,7 +194,7 @@ def faces_on_page(browser: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
         " [row.querySelector('.emotion').textContent, row.querySelector('.confidence').textContent])"
     )
     rows = sorted(rows)
-    return {tuple(row[0] for row in rows): tuple(int(row[1].removesuffix(" %")) for row in rows)}
+    return {tuple(row[0] for row in rows): tuple(int(row[1].removesuffix("\u00a0%")) for row in rows)}
 
 
 def test_names_what_is_read_in_a_real_film(browser: Any, media: Path) -> None:

@@ -72,7 +72,7 @@ function duration(seconds) {
   return `${Math.floor(seconds / 86400)} days`;
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 
 /* The faces in view; one list item a face for as long as it is there. */
 const items = new Map();
@@ -316,5 +316,5 @@ $("logout").hidden = document.body.dataset.login !== "yes";
 if (!hasPicture) write($("no-picture"), "This device sends no picture, only what it reads in it");
 setInterval(showState, 1000);
 setInterval(showPicture, 5000);
-setInterval(refreshHour, 15000);
+setInterval(refreshHour, 10000);
 connect();
