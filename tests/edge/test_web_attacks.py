@@ -162,6 +162,7 @@ def broken() -> Iterator[bytes]:
         yield b"GET " + path.encode().replace(b" ", b"%20") + b" HTTP/1.1\r\n" + HOST + b"\r\n"
     for body in BODIES:
         yield b"POST /login HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        yield b"POST /login HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (len(body) + 5) + body
         yield b"POST /api/v1/faces HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (len(body) + 5) + body
     for chunk in (
         b"zz\r\nx\r\n0\r\n\r\n",
@@ -184,7 +185,7 @@ def check_rate(page: LivePage) -> None:
     assert status.frames >= LEAST * page.camera.due - 2, (status.frames, page.camera.due)  # type: ignore[attr-defined]
 
 
-def test_broken_requests_get_nothing_and_break_nothing(tmp_path: Path) -> None:
+def test_broken_requests_get_nothing_and_break_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, token = token_file(tmp_path)
     requests = list(broken())
     assert len(requests) >= 200
@@ -209,10 +210,14 @@ def test_broken_requests_get_nothing_and_break_nothing(tmp_path: Path) -> None:
             assert answer[9:10] == b"4", (path_and_query, answer[:200])
         assert page.json("/api/v1/faces", {"Authorization": f"Bearer {token}"})["faces"]
         check_rate(page)
+    out, words = capfd.readouterr()
+    assert out == "" and len(words.splitlines()) == 1, "whoever sends them would fill the log"
     print(f"\n{len(requests)} broken requests, {number} in all: {statuses}; {page.stats}")
 
 
-def test_slow_clients_hold_no_place_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_clients_hold_no_place_for_long(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(web_server, "OWING", 1.0)
     monkeypatch.setattr(web_server, "MAX_CONNECTIONS", 20)
     with LivePage() as page:
@@ -245,6 +250,7 @@ def test_slow_clients_hold_no_place_for_long(monkeypatch: pytest.MonkeyPatch) ->
             connection.close()
         assert page.json("/api/v1/faces")["faces"]
         check_rate(page)
+    assert len(capfd.readouterr().err.splitlines()) == 1
 
 
 def test_slow_clients_hold_no_place_before_a_key_is_agreed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from mien.edge.sinks.webpage.app import ASSETS
 from mien.edge.smoother import Smoother
 from mien.edge.sources import open_source
 from mien.edge.sources.base import Source
+from mien.edge.status import Board
 
 pytest.importorskip("uvicorn", reason="the live page needs: pip install 'mien[web]'")
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs: pip install selenium")
@@ -284,6 +285,26 @@ def test_without_the_picture_it_says_so(browser: Any) -> None:
         assert text(browser, "#no-picture") == ["This device sends no picture, only what it reads in it"]
         assert picture_pixels(browser).size == 0
         assert text(browser, ".notice span") == ["Hier werden Gefühle gelesen"]
+
+
+def test_shows_how_warm_the_device_is_and_what_holds_it_back(browser: Any, tmp_path: Path) -> None:
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("cpu-thermal\n")
+    (zone / "temp").write_text("83400\n")
+    firmware = tmp_path / "sys/devices/platform/soc/soc:firmware"
+    firmware.mkdir(parents=True)
+    (firmware / "get_throttled").write_text("50005\n")
+    look(browser)
+    with LivePage() as page:
+        page.pipeline._board = Board(root=tmp_path)
+        browser.get(page.url)
+        until(lambda: "Temperature" in text(browser, "#device dt"))
+        device = dict(zip(text(browser, "#device dt"), text(browser, "#device dd"), strict=True))
+        warnings = text(browser, "#device dd.warn")
+        until(lambda: re.search(r"^Face 1 · for [1-9]\d* s · next sad 25\u00a0%$", text(browser, "#faces .about")[0]))
+    assert device["Temperature"] == "83 °C" and "under-voltage now" in device["Throttled"]
+    assert warnings == [device["Temperature"], device["Throttled"]]
 
 
 def test_logs_in_and_out(browser: Any, tmp_path: Path) -> None:

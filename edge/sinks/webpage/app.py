@@ -55,7 +55,8 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
-    from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+    from starlette.requests import ClientDisconnect
+    from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
     from starlette.responses import Response as PlainResponse
     from starlette.routing import Route
 
@@ -66,8 +67,10 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
         return text
 
     def asset(name: str, media_type: str) -> Route:
+        content = (ASSETS / name).read_bytes()
+
         async def answer(request: Request) -> Response:
-            return FileResponse(ASSETS / name, media_type=media_type, headers={"cache-control": "no-cache"})
+            return PlainResponse(content, media_type=media_type, headers={"cache-control": "no-cache"})
 
         return Route(f"/{name}", answer, methods=["GET"])
 
@@ -157,6 +160,9 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
     async def bad_request(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 400)
 
+    async def gone(request: Request, error: Exception) -> Response:
+        return PlainResponse(status_code=400)  # to nobody: without this the server would log a traceback
+
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
@@ -177,7 +183,9 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
         Route("/api/v1/stream", stream, methods=["GET"]),
         Route("/api/v1/openapi.json", description, methods=["GET"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={BadRequest: bad_request, HTTPException: http_error})
+    app = Starlette(
+        routes=routes, exception_handlers={BadRequest: bad_request, ClientDisconnect: gone, HTTPException: http_error}
+    )
     app.router.redirect_slashes = False  # its answer would name whatever host the request named
     return Guard(app, address, access)
 
