@@ -11,11 +11,11 @@ RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-device figures data train convert bench lint format lock wheel clean
+.PHONY: help demo test test-device figures data train convert bench bench-outlets lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 demo: ## read faces in a moving picture made of real photographs, or in SOURCE=any.mp4
 	$(setup) demo
@@ -44,6 +44,10 @@ convert: ## quantize and check the trained network, into runs/default/bundle
 bench: ## measure whether the input pipeline keeps up with the network on DATA=path
 	$(setup) train
 	.venv/bin/mien-train bench --data "$(DATA)" $(ARGS)
+
+bench-outlets: ## measure what each outlet costs of the frame rate
+	$(setup) demo outlets test
+	.venv/bin/python tests/bench/outlets.py $(ARGS)
 
 figures: ## write the bundled models' figures into the pages that publish them
 	$(setup) demo

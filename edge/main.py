@@ -58,8 +58,9 @@ def run(
         typer.Option(
             "--sink",
             metavar="URI",
-            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, http://127.0.0.1:8080 (several).",
-            show_default="jsonl:-",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, "
+            "http://127.0.0.1:8080, mqtt://HOST, metrics: (several are allowed).",
+            show_default="jsonl:-; on a terminal one line of what goes on",
         ),
     ] = None,
     max_frames: Annotated[int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")] = None,

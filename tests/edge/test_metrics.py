@@ -159,6 +159,12 @@ def test_addresses_that_are_none(uri: str, words: str) -> None:
     assert words in str(error.value)
 
 
+def test_where_it_is_if_nobody_says() -> None:
+    for uri in ("metrics:", "metrics://", "metrics://127.0.0.1/metrics"):
+        assert metrics._parse(uri) == ("127.0.0.1", 9464, None)
+    assert metrics._parse("metrics://[::1]:99") == ("::1", 99, None)
+
+
 def test_tokens_that_are_none(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("short")
