@@ -75,6 +75,11 @@ class WebSink(BackgroundSink):
         """On which it serves; once open, the one that was taken for 0."""
         return self._server.port if self._server else self._address.port
 
+    @property
+    def pictures(self) -> int:
+        """That were encoded so far."""
+        return self._hub.picture[0]
+
     def attach(self, status: Callable[[], Status]) -> None:
         self._status = status
 
