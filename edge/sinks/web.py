@@ -89,7 +89,9 @@ class WebSink(BackgroundSink):
         app = make_app(self._hub, self, self._address, self._access, self._texts)
         self._server = Server(app, self._address)
         self._server.start()
-        print(f"mien: the page is at {self._address.url(self.port)}", file=sys.stderr)
+        print(f"mien: the page is at {self._address.url_for_people(self.port)}", file=sys.stderr)
+        if not self._address.is_loopback and not self._address.certificate:
+            print("mien: without https whoever shares the network can read the token and the picture", file=sys.stderr)
         super().open()
 
     def write(self, observation: Observation, picture: Image | None = None) -> None:

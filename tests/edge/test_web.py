@@ -68,6 +68,19 @@ class TestAddress:
         open_sink(f"http://{host}:0")
 
 
+def test_says_where_it_is_and_that_http_is_open_to_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    make_token(tmp_path / "web-token")
+    with open_sink("http://0.0.0.0:0") as sink:
+        first, second = capsys.readouterr().err.splitlines()
+        assert first == f"mien: the page is at http://{socket.gethostname()}:{sink.port}"  # type: ignore[attr-defined]
+    assert second.startswith("mien: without https")
+    with open_sink("http://127.0.0.1:0"):
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
 class TestAccess:
     def test_the_token_is_shown_once_and_kept_as_a_hash_for_its_owner(self, tmp_path: Path) -> None:
         path = tmp_path / "state" / "web-token"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import select
 import signal
 import socket
@@ -345,9 +344,7 @@ def test_requests_made_up_from_the_description_find_no_fault(tmp_path: Path) -> 
         command = [str(program), "run", f"{page.url}/api/v1/openapi.json", "--checks", "all", "-n", "60", "--no-color"]
         # Answers without an end have tests of their own.
         command += ["--exclude-path", "/api/v1/stream", "--exclude-path", "/picture.mjpeg", "--seed", "1"]
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "CI": ""}
-        )
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout
         assert "Tested: 4" in done.stdout
         check_rate(page)

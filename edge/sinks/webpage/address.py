@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -71,6 +72,11 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    def url_for_people(self, port: int) -> str:
+        """As `url`, with this machine's name in place of "on every address"."""
+        everywhere = self.host in ("0.0.0.0", "::")
+        return replace(self, host=socket.gethostname()).url(port) if everywhere else self.url(port)
 
     def url(self, port: int | None = None) -> str:
         """What to type into a browser; `port` is the one that was taken for 0."""
