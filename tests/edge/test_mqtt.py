@@ -16,37 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from observations import NOON, seen, wait_for
+from observations import NOON, STATUS, seen, wait_for
 from servers import Broker, Cable, broker_in, program
 
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: pip install 'mien[mqtt]'")
 
+from mien.edge.broker import Address, forget, without_secret
 from mien.edge.errors import ConfigError, SinkError
 from mien.edge.homeassistant import discovery, discovery_topics
-from mien.edge.sinks import mqtt, open_sink
-from mien.edge.sinks.mqtt import Address, MqttSink, dominant, forget
+from mien.edge.sinks import open_sink
+from mien.edge.sinks.mqtt import MqttSink, dominant
 from mien.edge.spool import Spool
-from mien.edge.status import Status
 
 MIEN = str(Path(sysconfig.get_path("scripts")) / "mien")
-STATUS = Status(
-    time=NOON,
-    uptime_s=1.0,
-    frames=10,
-    fps=12.34,
-    faces=10,
-    stages_ms={},
-    dropped={},
-    source="a camera",
-    model="tiny 1",
-    labels=("happy", "sad"),
-    version="0.1.0",
-    camera_restarts=0,
-    queue_depth={},
-    sink_errors={},
-    temperature_c=None,
-    throttled=None,
-)
 
 
 class Listener:
@@ -178,6 +160,21 @@ def test_home_assistant_finds_it_and_forgets_it(folder: Path, broker: Broker) ->
     with Listener(broker.port, name="another") as listener:
         time.sleep(0.3)
         assert listener.got == []
+
+
+def test_a_broker_that_answers_before_the_run_begins_is_told_later(folder: Path, broker: Broker) -> None:
+    with Listener(broker.port, "homeassistant/#") as listener:
+        with MqttSink(f"mqtt://127.0.0.1:{broker.port}", name="kitchen") as sink:
+            wait_for(lambda: sink._connected)
+            assert not sink._announced
+            sink.attach(lambda: STATUS)
+            sink.write(seen(NOON), None)
+            wait_for(lambda: len(listener.got) == 5)
+        with MqttSink(f"mqtt://127.0.0.1:{broker.port}?discovery=", name="hall") as sink:
+            sink.attach(lambda: STATUS)
+            wait_for(lambda: sink._announced)
+        time.sleep(0.2)
+        assert len(listener.got) == 5, "who wants none gets none"
 
 
 def test_the_templates_say_what_the_state_holds() -> None:
@@ -480,4 +477,4 @@ def test_the_brokers_name_is_not_asked_for_before_it_is_needed(folder: Path) -> 
         sink.write(seen(NOON, (1, "happy")), None)
         wait_for(lambda: sink.errors >= 1)
         wait_for(lambda: len(sink._spool) == 2)
-    assert mqtt.without_secret("mqtt://me:pw@host?x=1") == "mqtt://host?x=1"
+    assert without_secret("mqtt://me:pw@host?x=1") == "mqtt://host?x=1"
