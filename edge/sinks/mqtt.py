@@ -66,7 +66,7 @@ class MqttSink(BackgroundSink):
         self._told: queue.SimpleQueue[tuple[int, str, Any]] = queue.SimpleQueue()
         """(generation of the client, what happened, with what), from paho's thread."""
         self._generation = 0
-        self._connected = self._was_connected = False
+        self._connected = False
         self._under_way: dict[int, int] = {}
         """paho's number of a message → the spool's."""
         self._last_sent = 0
@@ -113,17 +113,33 @@ class MqttSink(BackgroundSink):
     def _start(self) -> None:
         """Makes a new client, of which the broker remembers nothing."""
         self._generation += 1
-        self._connected = self._was_connected = False
+        self._connected = False
         self._under_way.clear()
         self._last_sent = 0
         generation = self._generation
         client = self._client = make_client(self._address, self._id)
 
+        known = False
+        """Whether the broker should remember this client."""
+
         def tell(what: str, detail: Any = None) -> None:
             self._told.put((generation, what, detail))
 
+        def on_connect(_: Any, __: Any, flags: Any, reason: Any, ___: Any) -> None:
+            nonlocal known
+            if reason.is_failure:
+                tell("refused", reason)
+            elif flags.session_present != known:
+                # The broker forgot what was under way, or remembers what an earlier process had. Left alone paho would
+                # send again what it has, beside the next client: its goodbye goes out before that.
+                client.disconnect()
+                tell("forgotten")
+            else:
+                known = True
+                tell("connected")
+
         # In paho's thread, which holds locks of its own meanwhile: only tell.
-        client.on_connect = lambda _, __, flags, reason, ___: tell("connected", (reason, flags.session_present))
+        client.on_connect = on_connect
         client.on_connect_fail = lambda *_: tell("unreachable")
         client.on_disconnect = lambda _, __, ___, reason, ____: tell("disconnected", reason)
         client.on_publish = lambda _, __, number, reason, ____: tell("published", (number, reason))
@@ -150,16 +166,12 @@ class MqttSink(BackgroundSink):
 
     def _take(self, what: str, detail: Any) -> None:
         if what == "connected":
-            reason, remembered = detail
-            if reason.is_failure:
-                self.report(SinkError(f"the broker {self._address} refuses: {reason}"))
-            elif remembered != self._was_connected:
-                # It forgot what was under way, or remembers what an earlier process had: begin afresh.
-                self._client.disconnect()
-                self._start()
-            else:
-                self._connected = self._was_connected = True
-                self._greet()
+            self._connected = True
+            self._greet()
+        elif what == "refused":
+            self.report(SinkError(f"the broker {self._address} refuses: {detail}"))
+        elif what == "forgotten":
+            self._start()
         elif what == "published":
             number, reason = detail
             if (spooled := self._under_way.pop(number, None)) is not None:
