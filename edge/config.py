@@ -2,7 +2,7 @@
 
     source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
     model = "mien-base"                     # one of `mien models`, or a folder with model.tflite and card.json
-    sinks = ["jsonl:/var/log/mien.jsonl"]
+    sinks = ["jsonl:/var/log/mien.jsonl"]   # and history:, mqtt://HOST, metrics: and others: see README.md
     threads = 1                             # that the classifier uses
     overlay = true                          # draw boxes and labels on pictures
     loop = false                            # play files for ever
