@@ -20,6 +20,7 @@ from livepage import LivePage, make_certificate, pictures, token_file, until
 
 from mien.edge.sinks.webpage import app as web_app
 from mien.edge.sinks.webpage import server as web_server
+from mien.edge.sinks.webpage import streams as web_streams
 
 pytest.importorskip("uvicorn", reason="the live page needs: pip install 'mien[web]'")
 pytest.importorskip("starlette", reason="the live page needs: pip install 'mien[web]'")
@@ -283,7 +284,7 @@ def test_more_clients_than_the_limit_are_turned_away(monkeypatch: pytest.MonkeyP
 def test_a_stuck_viewer_is_dropped_and_slows_nobody(
     by: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(web_app, "STALL", 1.0 if by == "server" else 60.0)
+    monkeypatch.setattr(web_streams, "STALL", 1.0 if by == "server" else 60.0)
     monkeypatch.setattr(web_server, "_STUCK", 60_000 if by == "server" else 1000)
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(4)]  # large as JPEG: buffers fill soon
@@ -303,8 +304,8 @@ def test_a_stuck_viewer_is_dropped_and_slows_nobody(
 
 
 def test_a_stuck_listener_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_app, "STALL", 1.0)
-    monkeypatch.setattr(web_app, "FACES_RATE", 2000.0)
+    monkeypatch.setattr(web_streams, "STALL", 1.0)
+    monkeypatch.setattr(web_streams, "FACES_RATE", 2000.0)
     monkeypatch.setattr(web_server, "_BUFFER", 4096)
     with LivePage(frame_rate=100.0) as page, socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
-import json
 import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from .access import SESSION, Access
 from .address import Address
 from .guard import App, Guard, cookie_name
-from .hub import FACES_RATE, MAX_STREAMS, MAX_VIEWERS, PICTURE_RATE, Hub
+from .hub import MAX_STREAMS, MAX_VIEWERS, Hub
+from .streams import BOUNDARY, Record, make_stream, mjpeg, sse
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 ASSETS = Path(__file__).parent / "assets"
-STALL = 10.0
-"""Seconds for which a reader may take nothing before it is dropped."""
 _BODY = 1024
 """Bytes of a login form: a token is much shorter."""
 _HOUR = 3600.0
 _MAX_STEPS = 1500
-_BOUNDARY = "picture"
-
-
-class Record(Protocol):
-    """What the page is asked for besides the latest picture and faces; called in any thread, each call is quick."""
-
-    def status(self) -> dict[str, Any]:
-        """The run's state."""
-
-    def events(self, since: float | None, until: float | None, limit: int, after: int | None) -> list[dict[str, Any]]:
-        """The first `limit` events whose number is greater than `after`, or the last ones; times in seconds."""
-
-    def history(self, since: float, until: float, step: int) -> list[dict[str, Any]]:
-        """Seconds of each emotion in each `step` seconds, a whole number of minutes."""
 
 
 class BadRequest(Exception):
@@ -140,19 +123,19 @@ def make_app(hub: Hub, record: Record, address: Address, access: Access | None, 
     async def stream(request: Request) -> Response:
         if hub.streams >= MAX_STREAMS:
             return too_many("listen to the readings")
-        return endless(request, _sse(hub, record), "text/event-stream")
+        return endless(request, sse(hub, record), "text/event-stream")
 
     async def picture(request: Request) -> Response:
         if not address.picture:
             raise HTTPException(404, "this page is served without the picture")
         if hub.viewers >= MAX_VIEWERS:
             return too_many("look at the picture")
-        return endless(request, _mjpeg(hub), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        return endless(request, mjpeg(hub), f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
     def endless(request: Request, content: AsyncGenerator[bytes, None], media_type: str) -> Response:
         if request.method == "HEAD":
             return PlainResponse(media_type=media_type)
-        return _make_stream(content, media_type)
+        return make_stream(content, media_type)
 
     def too_many(what: str) -> Response:
         return JSONResponse({"error": f"too many {what} already"}, 503, {"retry-after": "10"})
@@ -219,90 +202,3 @@ def _whole(query: Mapping[str, str], name: str, default: int, low: int, high: in
     if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
         raise BadRequest(f"{name} must be a whole number from {low} to {high}")
     return int(text)
-
-
-async def _mjpeg(hub: Hub) -> AsyncGenerator[bytes, None]:
-    """Pictures one after another, each the latest when the reader has taken the one before."""
-    hub.viewers += 1
-    try:
-        sent, _ = hub.picture  # not that one: it is from when somebody looked last
-        with hub.listening() as changed:
-            while not hub.closed:
-                changed.clear()
-                number, data = hub.picture
-                if number > sent:
-                    sent = number
-                    head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                    yield head.encode() + data + b"\r\n"
-                    await asyncio.sleep(1 / PICTURE_RATE)
-                else:
-                    await _wait(changed, 1.0)
-    finally:
-        hub.viewers -= 1
-
-
-async def _sse(hub: Hub, record: Record) -> AsyncGenerator[bytes, None]:
-    """Readings when there are new ones, the state and new events every second."""
-    from starlette.concurrency import run_in_threadpool
-
-    hub.streams += 1
-    try:
-        loop = asyncio.get_running_loop()
-        newest = await run_in_threadpool(record.events, None, None, 1, None)
-        seen = newest[-1]["id"] if newest else 0
-        shown, due = None, 0.0
-        with hub.listening() as changed:
-            while not hub.closed:
-                changed.clear()
-                if loop.time() >= due:
-                    due = loop.time() + 1.0
-                    yield _message("status", await run_in_threadpool(record.status))
-                    for event in await run_in_threadpool(record.events, None, None, 100, seen):
-                        seen = event["id"]
-                        yield _message("event", event)
-                if shown is None or hub.time != shown:
-                    shown = hub.time
-                    yield _message("faces", hub.faces_and_durations())
-                await asyncio.sleep(1 / FACES_RATE)
-                await _wait(changed, due - loop.time())
-    finally:
-        hub.streams -= 1
-
-
-def _message(kind: str, value: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n".encode()
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(max(0.0, seconds)):
-            await event.wait()
-    except TimeoutError:
-        pass
-
-
-def _make_stream(content: AsyncGenerator[bytes, None], media_type: str) -> Response:
-    """An answer without end, that drops a reader who takes nothing for a while."""
-    from starlette.responses import StreamingResponse
-
-    class Stuck(Exception):
-        pass
-
-    class Stream(StreamingResponse):
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            async def send_in_time(message: Any) -> None:
-                try:
-                    async with asyncio.timeout(STALL):
-                        await send(message)
-                except TimeoutError:
-                    raise Stuck from None
-
-            try:
-                await super().__call__(scope, receive, send_in_time)
-            except* Stuck:
-                scope["mien.abort"]()
-                await asyncio.sleep(0.01)  # until the server has noticed, else it takes this for a mistake
-            finally:
-                await content.aclose()  # now, not when the garbage is collected: it counts who looks
-
-    return Stream(content, media_type=media_type)
