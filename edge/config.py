@@ -2,7 +2,7 @@
 
     source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
     model = "mien-base"                     # one of `mien models`, or a folder with model.tflite and card.json
-    sinks = ["jsonl:/var/log/mien.jsonl"]
+    sinks = ["jsonl:/var/log/mien.jsonl"]   # and history:, mqtt://HOST, metrics: and others: see README.md
     threads = 1                             # that the classifier uses
     overlay = true                          # draw boxes and labels on pictures
     loop = false                            # play files for ever
@@ -31,6 +31,7 @@
     [privacy]
     notice = "Emotions are being read"      # shown wherever a picture is
     blur = false                            # make faces unrecognizable in every picture that leaves the pipeline
+    picture = true                          # false: the live page has no picture, only what was read in it
 
 Paths are relative to the folder that `mien` is run in.
 """
@@ -101,6 +102,7 @@ class PrivacyConfig:
 
     notice: str = "Emotions are being read"
     blur: bool = False
+    picture: bool = True
 
 
 @dataclass(frozen=True)

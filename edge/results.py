@@ -145,8 +145,8 @@ def forget(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file with a sink mqtt:// and a name.")] = None,
 ) -> None:
     """Remove all that a broker keeps of a Mien: Home Assistant then forgets the device."""
-    from .sinks.mqtt import forget as forget_at
-    from .sinks.mqtt import without_secret
+    from .broker import forget as forget_at
+    from .broker import without_secret
 
     settings = (Config.read(config) if config else Config()).override(name=name)
     addresses = [address] if address else [uri for uri in settings.sinks if uri.startswith(("mqtt:", "mqtts:"))]

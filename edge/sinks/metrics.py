@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +60,8 @@ class MetricsSink(Sink):
 
     def open(self) -> None:
         try:
-            self._server = make_server(self._host, self._port, self._serve, _Server, _Handler)
+            server = _Server6 if ":" in self._host else _Server
+            self._server = make_server(self._host, self._port, self._serve, server, _Handler)
         except OSError as error:
             raise SinkError(f"can't listen at {self._host}:{self._port}: {error.strerror}") from error
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
@@ -180,6 +182,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):

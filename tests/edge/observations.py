@@ -1,4 +1,4 @@
-"""Observations made up for tests, sinks that get stuck, and a camera that never waits."""
+"""Observations made up for tests, and the parts of a run that needs no picture of anyone: camera, detector, sink."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ from dataclasses import replace
 
 import numpy as np
 
-from mien.edge.records import Box, Face, Frame, Observation, Reading
+from mien.edge.bundle import Crop
+from mien.edge.records import Box, Face, Frame, Image, Observation, Reading
+from mien.edge.sinks.background import BackgroundSink
 from mien.edge.sources.fake import FakeSource
+from mien.edge.status import Status
 
 NOON = 1_800_000_000.0
 """A moment at a full minute, seconds since the epoch."""
+
+
+STATUS = Status(
+    time=NOON,
+    uptime_s=1.0,
+    frames=10,
+    fps=12.34,
+    faces=10,
+    stages_ms={},
+    dropped={},
+    source="a camera",
+    model="tiny 1",
+    labels=("happy", "sad"),
+    version="0.1.0",
+    camera_restarts=0,
+    queue_depth={},
+    sink_errors={},
+    temperature_c=None,
+    throttled=None,
+)
 
 
 def seen(time: float, *faces: tuple[int, str], index: int = 0) -> Observation:
@@ -62,3 +85,42 @@ class Gate:
 
     def open(self) -> None:
         self._opened.set()
+
+
+class Keeper(BackgroundSink):
+    """Keeps what is delivered; waits at a gate before each, if it has one, and fails at chosen frames."""
+
+    def __init__(self, wants_picture: bool = False, gate: Gate | None = None, fails_at: range = range(0)) -> None:
+        self.wants_picture, self._gate, self._fails_at = wants_picture, gate, fails_at
+        super().__init__()
+        self.got: list[tuple[Observation, Image | None]] = []
+        self.finished = False
+
+    def deliver(self, observation: Observation, picture: Image | None) -> None:
+        if self._gate:
+            self._gate.wait()
+        if observation.frame.index in self._fails_at:
+            raise OSError("the cable\nis out")
+        self.got.append((observation, picture))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+class Dark:
+    """A classifier of one label."""
+
+    labels = ("dark",)
+    face_size = (8, 6)
+
+    crop = Crop()
+
+    def scores(self, faces: Image) -> np.ndarray:
+        return np.ones((len(faces), 1), np.float32)
+
+
+class OneBox:
+    """A detector that says the same of every picture."""
+
+    def detect(self, gray: Image) -> list[Box]:
+        return [Box(5, 5, 30, 30)]

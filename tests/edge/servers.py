@@ -68,6 +68,12 @@ class Broker:
             self.process.wait(20)
             self.process = None
 
+    def kill(self) -> None:
+        """At once, without a word: also one that is frozen."""
+        assert self.process
+        self.process.kill()
+        self.process.wait(20)
+
     def freeze(self) -> None:
         assert self.process
         self.process.send_signal(signal.SIGSTOP)

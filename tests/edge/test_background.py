@@ -7,37 +7,16 @@ import threading
 
 import numpy as np
 import pytest
-from observations import NOON, Camera, Gate, seen, wait_for
+from observations import NOON, Camera, Dark, Gate, Keeper, OneBox, seen, wait_for
 
-from mien.edge.bundle import Crop
 from mien.edge.errors import SinkError
 from mien.edge.finder import EveryFrame
 from mien.edge.pipeline import Pipeline
-from mien.edge.records import Box, Image, Observation
+from mien.edge.records import Image, Observation
 from mien.edge.sinks import background
-from mien.edge.sinks.background import BackgroundSink, detached
+from mien.edge.sinks.background import detached
 from mien.edge.sinks.base import Sink
 from mien.edge.smoother import Smoother
-
-
-class Keeper(BackgroundSink):
-    """Keeps what is delivered; waits at a gate before each, if it has one, and fails at chosen frames."""
-
-    def __init__(self, wants_picture: bool = False, gate: Gate | None = None, fails_at: range = range(0)) -> None:
-        self.wants_picture, self._gate, self._fails_at = wants_picture, gate, fails_at
-        super().__init__()
-        self.got: list[tuple[Observation, Image | None]] = []
-        self.finished = False
-
-    def deliver(self, observation: Observation, picture: Image | None) -> None:
-        if self._gate:
-            self._gate.wait()
-        if observation.frame.index in self._fails_at:
-            raise OSError("the cable\nis out")
-        self.got.append((observation, picture))
-
-    def finish(self) -> None:
-        self.finished = True
 
 
 def test_all_is_delivered_in_order_by_another_thread() -> None:
@@ -107,23 +86,6 @@ def test_idle_is_called_while_nothing_comes() -> None:
     with Idler() as sink:
         assert idled.wait(10)
     assert sink.errors >= 1 and sink.finished
-
-
-class Dark:
-    """A classifier of one label."""
-
-    labels = ("dark",)
-    face_size = (8, 6)
-
-    crop = Crop()
-
-    def scores(self, faces: Image) -> np.ndarray:
-        return np.ones((len(faces), 1), np.float32)
-
-
-class OneBox:
-    def detect(self, gray: Image) -> list[Box]:
-        return [Box(5, 5, 30, 30)]
 
 
 def test_a_camera_goes_on_at_its_rate_past_a_stuck_sink(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from observations import NOON, seen, wait_for
+from observations import NOON, STATUS, seen, wait_for
 from servers import free_port, program, wait_for_port
-from test_mqtt import STATUS
 
 pytest.importorskip("prometheus_client", reason="prometheus-client is not installed: pip install 'mien[metrics]'")
 
@@ -163,6 +162,19 @@ def test_where_it_is_if_nobody_says() -> None:
     for uri in ("metrics:", "metrics://", "metrics://127.0.0.1/metrics"):
         assert metrics._parse(uri) == ("127.0.0.1", 9464, None)
     assert metrics._parse("metrics://[::1]:99") == ("::1", 99, None)
+
+
+def test_the_newer_protocol_too() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        sink = MetricsSink("metrics://[::1]:0")
+        sink.open()
+    except SinkError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with urllib.request.urlopen(f"http://[::1]:{sink.port}/metrics", timeout=10) as answer:
+        assert answer.status == 200
+    sink.close()
 
 
 def test_tokens_that_are_none(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from faces import read_video, reading
 
-from mien.edge.errors import ConfigError, SinkError
+from mien.edge.errors import ConfigError, RuntimeMissing, SinkError
 from mien.edge.records import Box, Face, Frame, Observation
 from mien.edge.sinks import open_sink
 from mien.edge.sinks.jsonl import JsonlSink
@@ -273,4 +273,14 @@ class TestPicture:
 )
 def test_uris_that_cannot_be(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
+        open_sink(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "module", "extra"),
+    [("mqtt://host", "paho.mqtt.client", "mqtt"), ("metrics:", "prometheus_client", "metrics")],
+)
+def test_a_library_that_is_not_installed(uri: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RuntimeMissing, match=rf"needs {module}: pip install 'mien\[{extra}\]'"):
         open_sink(uri)

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from observations import Camera, wait_for
+from observations import Camera, Dark, Keeper, OneBox, wait_for
 from servers import broker_in
-from test_background import Dark, Keeper, OneBox
 
 from mien.edge.finder import EveryFrame
 from mien.edge.pipeline import Pipeline

@@ -9,8 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from observations import Camera
-from test_background import Dark, Keeper, OneBox
+from observations import Camera, Dark, Keeper, OneBox
 
 from mien.edge.finder import EveryFrame
 from mien.edge.pipeline import STAGES, Pipeline

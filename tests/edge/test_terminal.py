@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 from faces import scene, write_video
-from observations import NOON, seen
-from test_mqtt import STATUS
+from observations import NOON, STATUS, seen
 
 from mien.edge.sinks.terminal import TerminalSink, clock, describe
 
