@@ -21,6 +21,19 @@ class Detector(Protocol):
         """Boxes within a gray picture uint8 [H, W], from left to right."""
 
 
+class WindowDetector(Detector, Protocol):
+    """A detector that can also be told which sizes to look for, so that faces can be followed with it."""
+
+    WINDOW: int
+    """Side of the least face that it can find, pixels."""
+
+    def search(self, gray: Image, low: float, high: float) -> list[Box]:
+        """Boxes with a side from `low` to `high` pixels, as sure as those of `detect`."""
+
+    def scan(self, gray: Image, scale_factor: float, low: float, high: float) -> list[Box]:
+        """Boxes with a side from `low` to `high` pixels that may be faces; sizes go in steps of `scale_factor`."""
+
+
 class HaarDetector:
     """Viola and Jones' detector: upright faces that look at the camera.
 
