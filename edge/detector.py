@@ -30,6 +30,9 @@ class WindowDetector(Detector, Protocol):
     def search(self, gray: Image, low: float, high: float) -> list[Box]:
         """Boxes with a side from `low` to `high` pixels, as sure as those of `detect`."""
 
+    def confirms(self, gray: Image, low: float, high: float) -> bool:
+        """Whether a second look, of another kind, finds a face with a side from `low` to `high` pixels too."""
+
     def scan(self, gray: Image, scale_factor: float, low: float, high: float) -> list[Box]:
         """Boxes with a side from `low` to `high` pixels that may be faces; sizes go in steps of `scale_factor`."""
 
@@ -81,9 +84,17 @@ class HaarDetector:
         """Boxes with a side from `low` to `high` pixels, as sure as those of `detect`."""
         return self._found(gray, self._scale_factor, self._min_neighbors, low, high)
 
+    def confirms(self, gray: Image, low: float, high: float) -> bool:
+        """Whether the mirrored picture holds a face too: a real one is about symmetric, a chance pattern seldom.
+
+        Half the hits are enough, as the cascade isn't symmetric.
+        """
+        neighbors = (self._min_neighbors + 1) // 2
+        return bool(self._found(cv2.flip(gray, 1), self._scale_factor, neighbors, low, high))  # type: ignore[arg-type]
+
     def scan(self, gray: Image, scale_factor: float, low: float, high: float) -> list[Box]:
-        """Boxes with a side from `low` to `high` pixels that may be faces: one hit is enough."""
-        return self._found(gray, scale_factor, 1, low, high)
+        """Boxes with a side from `low` to `high` pixels that may be faces: each hit, by itself."""
+        return self._found(gray, scale_factor, 0, low, high)
 
     def _found(self, gray: Image, scale_factor: float, neighbors: int, low: float, high: float) -> list[Box]:
         if min(gray.shape) < self.WINDOW:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from .config import DetectorConfig, TrackerConfig
-from .detector import Detector, HaarDetector
+from .detector import Detector, HaarDetector, WindowDetector
 from .records import Face, Frame, Image
 from .scan import Scan
 from .tracker import Place, Track, Tracker
@@ -73,7 +73,7 @@ class Following:
 
     def __init__(
         self,
-        detector: HaarDetector,
+        detector: WindowDetector,
         tracker: Tracker,
         min_face: float = 0.08,
         scan_period: float = 0.35,
@@ -107,7 +107,7 @@ class Following:
             self._tracker.drop_lost()
             self._scan.restart(gray)
         new_hits = 2 if self._scan.opening else 1
-        self._admit(gray, self._scan.look(gray, small, frame.time, passed, searches), frame.time, new_hits)
+        self._admit(gray, self._scan.look(gray, passed, searches), frame.time, new_hits)
         return self._tracker.faces()
 
     def _follow_all(self, gray: Image, time: float, passed: float) -> int:
@@ -139,8 +139,8 @@ class Following:
             track.look, track.checked = self._look(gray, place), time
         return searches
 
-    def _search(self, gray: Image, place: Place) -> Place | None:
-        """The face that the detector finds nearest to a place, at about its size."""
+    def _search(self, gray: Image, place: Place, new: bool = False) -> Place | None:
+        """The face that the detector finds nearest to a place, at about its size; a `new` one must be confirmed."""
         part, left, top, scale = self._part(gray, place, self.MARGIN, self.FACE)
         if part is None:
             return None
@@ -149,6 +149,8 @@ class Following:
             Place(left + x / scale, top + y / scale, side / scale)
             for x, y, side in map(Place.of, self._detector.search(part, low, high))
         ]
+        if new and found and not self._detector.confirms(part, low, high):
+            return None
         return min(found, key=lambda f: abs(f.x - place.x) + abs(f.y - place.y), default=None)
 
     def _match(self, gray: Image, look: Image, place: Place) -> Place | None:
@@ -187,11 +189,13 @@ class Following:
     def _admit(self, gray: Image, candidates: list[Place], time: float, new_hits: int) -> None:
         """Has a second look at what the scan saw, and follows those that are faces."""
         found: list[Place] = []
+        seen: list[Place] = []
         for candidate in candidates:
             followed = (track.place for track in self._tracker.tracks if track.seen == time)
-            if any(_near(candidate, place) for place in (*followed, *found)):
+            if any(_near(candidate, place) for place in (*followed, *seen)):
                 continue
-            place = self._search(gray, candidate)
+            seen.append(candidate)
+            place = self._search(gray, candidate, new=True)
             if place is not None and not any(_near(place, other) for other in found):
                 found.append(place)
         if found:

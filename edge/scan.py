@@ -6,7 +6,6 @@ import math
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from .detector import WindowDetector
 from .records import Image
@@ -42,20 +41,13 @@ class Scan:
     """Searches a slice of the face sizes at a time, so that no frame pays for all of them.
 
     After a cut the large faces come first: those of a quarter of the whole search's cost at once, the rest within a
-    few frames. Later a slice looks where the picture changed lately, and everywhere at every third of its turns: what
-    stands still was looked at already, and a new face brings change with it.
+    few frames.
     """
 
     STEP = 1.1
     """Between the sizes of faces."""
     FIRST = 0.25
     """Share of the whole search that the first frame after a cut pays for."""
-    GRID = (32, 24)
-    """Columns and rows in which change is noticed."""
-    CHANGE = 4.0
-    """Gray levels by which the mean of a cell differs that changed: noise stays below, as a cell averages it."""
-    EVERYWHERE = 3
-    """A slice looks at the whole picture at each so-manyth of its turns."""
 
     def __init__(self, detector: WindowDetector, min_face: float, period: float, slices: int) -> None:
         """A whole search takes `period` seconds, in `slices` parts; for `min_face` see Following."""
@@ -64,7 +56,6 @@ class Scan:
         self._opening: list[int] = []
         self._due = 0.0
         self._next = self._round = 0
-        self._cells = self._moved = np.zeros(0)
 
     @property
     def opening(self) -> bool:
@@ -76,15 +67,13 @@ class Scan:
         self._slices = self.plan(*gray.shape)
         self._opening = list(range(len(self._slices)))
         self._due, self._next, self._round = len(self._slices) * self.FIRST, 0, 0
-        self._moved = np.full(self.GRID[::-1], np.inf)
 
-    def look(self, gray: Image, small: Image, time: float, passed: float, spent: int) -> list[Place]:
+    def look(self, gray: Image, passed: float, spent: int) -> list[Place]:
         """Where this frame's slices see something like a face.
 
-        `small` is the frame at any lesser size, `passed` the seconds since the frame before, `spent` the searches of a
-        part that this frame paid for already: each is worth a slice, which is made up for later.
+        `passed` is the seconds since the frame before, `spent` the searches of a part that this frame paid for
+        already: each is worth a slice, which is made up for later.
         """
-        self._notice(small, time)
         if not self._slices:
             return []
         count = len(self._slices)
@@ -94,60 +83,31 @@ class Scan:
             take = math.ceil(max(self._due, rate, count * (1 - self.FIRST) / 4 if passed else 0.0))
             numbers, self._opening = self._opening[-take:][::-1], self._opening[:-take]
             self._due = 0.0
-            return [place for number in numbers for place in self._search(gray, number, None)]
+            return [place for number in numbers for place in self._search(gray, number)]
         self._due = min(self._due + rate, float(count))
         # At most three frames' worth is put off.
         take = min(int(self._due), max(math.ceil(rate) + 1 - spent, int(self._due - 3 * rate - 3), 0))
         self._due -= take
         found: list[Place] = []
         for _ in range(take):
-            everywhere = (self._next + self._round) % self.EVERYWHERE == 0
-            found += self._search(gray, self._next, None if everywhere else time - 2.5 * self._period)
+            found += self._search(gray, self._next)
             self._next += 1
             if self._next == count:
                 self._next, self._round = 0, self._round + 1
         return found
 
-    def _notice(self, small: Image, time: float) -> None:
-        """Remembers when each cell changed last."""
-        cells = cv2.resize(small, self.GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._cells.shape != cells.shape:
-            self._cells = cells
-        changed = np.abs(cells - self._cells) > self.CHANGE
-        self._moved[changed | (self._moved == np.inf)] = time
-        self._cells = np.where(changed, cells, self._cells)
-
-    def _changed_part(self, gray: Image, since: float, margin: float) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of the part that changed since a time, with a margin in pixels; none: zeros."""
-        rows, columns = np.nonzero(self._moved >= since)
-        if not len(rows):
-            return 0, 0, 0, 0
-        height, width = gray.shape
-        x, y = width / self.GRID[0], height / self.GRID[1]
-        return (
-            max(0, int(columns.min() * x - margin)),
-            max(0, int(rows.min() * y - margin)),
-            min(width, math.ceil((columns.max() + 1) * x + margin)),
-            min(height, math.ceil((rows.max() + 1) * y + margin)),
-        )
-
-    def _search(self, gray: Image, number: int, since: float | None) -> list[Place]:
-        """Searches a slice, everywhere or where the picture changed since a time."""
+    def _search(self, gray: Image, number: int) -> list[Place]:
+        """Searches a slice."""
         found = []
-        # Every second round looks at the places and sizes between those of the first: what stands still would be
-        # missed for ever otherwise.
-        shift, finer = (1, self.STEP**0.5) if self._round % 2 else (0, 1.0)
-        for scale, low, high, first, last, _ in self._slices[number]:
-            left, top, right, bottom = 0, first, gray.shape[1], last
-            if since is not None:
-                left, top, right, bottom = self._changed_part(gray, since, high / scale)
-                top, bottom = max(top, first), min(bottom, last)
-            if min(right - left, bottom - top) * scale < self._detector.WINDOW:
-                continue
-            part = _reduce(gray[top:bottom, left:right], scale)[shift:, shift:]
+        # Each round looks at the places and sizes between those of the one before: what stands still would be missed
+        # for ever otherwise.
+        across, down = _SHIFTS[self._round % len(_SHIFTS)]
+        finer = self.STEP**0.5 if self._round % 2 else 1.0
+        for scale, low, high, top, bottom, _ in self._slices[number]:
+            part = _reduce(gray[top:bottom], scale)[down:, across:]
             for box in self._detector.scan(part, self.STEP, low * finer, high * finer):
                 x, y, side = Place.of(box)
-                found.append(Place(left + (x + shift) / scale, top + (y + shift) / scale, side / scale))
+                found.append(Place((x + across) / scale, top + (y + down) / scale, side / scale))
         return found
 
     def plan(self, height: int, width: int) -> list[list[Part]]:
@@ -179,6 +139,10 @@ class Scan:
                 else:
                     slices[-1].append(strip)
         return [part for part in slices if part]
+
+
+_SHIFTS = ((0, 0), (1, 1), (1, 0), (0, 1))
+"""Pixels by which the rounds' grids of places are shifted, as the detector tries every other pixel."""
 
 
 def _reduce(gray: Image, scale: float) -> Image:
