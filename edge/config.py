@@ -20,8 +20,10 @@
     hold = 0.25                             # seconds without the face for which it is still shown
 
     [smoothing]
-    time_constant = 0.5                     # seconds over which readings are averaged; 0: each frame for itself
+    time_constant = 0.4                     # seconds over which readings are averaged; 0: each frame for itself
     margin = 0.1                            # by which another label must be likelier to take over
+    slack = 0.15                            # by which the confidence may fall below the model's threshold
+    patience = 0.4                          # seconds that a change must last before it is shown
 
 Paths are relative to the folder that `mien` is run in.
 """
@@ -67,8 +69,10 @@ class TrackerConfig:
 class SmoothingConfig:
     """What Smoother is made with."""
 
-    time_constant: float = _number(0.5, 0.0, 60.0)
+    time_constant: float = _number(0.4, 0.0, 60.0)
     margin: float = _number(0.1, 0.0, 1.0)
+    slack: float = _number(0.15, 0.0, 1.0)
+    patience: float = _number(0.4, 0.0, 60.0)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def read(path: Path) -> list[Timed]:
 
 def engine() -> Pipeline:
     classifier = Classifier(Bundle.load(DEFAULT_BUNDLE))
-    smoother = Smoother(classifier.labels, classifier.uncertain_below, 0.5, 0.1)
+    smoother = Smoother(classifier.labels, classifier.uncertain_below)
     return Pipeline(FakeSource([]), Following(HaarDetector(), Tracker()), classifier, smoother, [])
 
 
