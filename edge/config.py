@@ -3,7 +3,7 @@
     source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
     model = "mien-base"                     # one of `mien models`, or a folder with model.tflite and card.json
     sinks = ["jsonl:/var/log/mien.jsonl"]
-    threads = 1                             # that the classifier uses
+    threads = 0                             # that the classifier uses; 0: as many as pay on this machine
     overlay = true                          # draw boxes and labels on pictures
     loop = false                            # play files for ever
 
@@ -82,7 +82,7 @@ class Config:
     source: str = ""
     model: str = DEFAULT_MODEL
     sinks: tuple[str, ...] = ("jsonl:-",)
-    threads: int = _number(1, 1, 64)
+    threads: int = _number(0, 0, 64)
     overlay: bool = True
     loop: bool = False
     detector: DetectorConfig = DetectorConfig()

@@ -36,7 +36,7 @@ ModelOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Threads that the classifier uses.", show_default="1")
+    int | None, typer.Option("--threads", help="Threads that the classifier uses.", show_default="as many as pay")
 ]
 
 
@@ -195,7 +195,7 @@ def evaluate(
         "version": bundle.card.version,
         "quantization": bundle.card.quantization,
         "runtime": runtime_name(),
-        "threads": settings.threads,
+        "threads": classifier.threads,
         "data": str(data),
     }
     if as_json:
@@ -231,6 +231,10 @@ def bench(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")] = None,
     frames: Annotated[int, typer.Option("--frames", min=10, help="Of the source, held in memory.")] = 150,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Of the whole measurement.")] = 5,
+    threads: Annotated[bool, typer.Option("--threads", help="Measure the classifier's threads only.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="PATH", help="Draw the stages to this .png or .jpg.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how fast this machine reads faces, and say what frame rate to expect."""
@@ -238,17 +242,30 @@ def bench(
     import tempfile
 
     from .bench import bench as measure
+    from .bench import sweep, threads_line
+    from .bench_picture import write_picture
     from .demo import write_moving_picture
     from .sources import open_source
+    from .threads import recommend
 
+    if picture and (picture.suffix not in (".png", ".jpg") or not picture.absolute().parent.is_dir()):
+        raise SinkError(f"can't write {picture}: it must be a .png or .jpg in a folder that exists")
     settings = (Config.read(config) if config else Config()).override(source=source, model=model)
     bundle = Bundle.load(find_bundle(settings.model))
+    if threads:
+        model_ms = sweep(bundle)
+        values = {"model_ms": model_ms, "threads": recommend(model_ms)}
+        typer.echo(json.dumps(values, indent=2) if as_json else threads_line(model_ms))
+        return
     with tempfile.TemporaryDirectory() as folder:
         if not settings.source:
             settings = settings.override(source=str(Path(folder) / "demo.avi"))
             write_moving_picture(Path(settings.source))
         film = open_source(settings.source)
         result = measure(film, settings, bundle, frames, repeats, lambda what: typer.echo(f"mien: {what}", err=True))
+    if picture:
+        with _writing(picture):
+            write_picture(result, picture)
     typer.echo(json.dumps(result.to_json(), indent=2) if as_json else result.to_text())
 
 
