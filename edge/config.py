@@ -8,6 +8,8 @@
     loop = false                            # play files for ever
 
     [detector]
+    kind = "haar"                           # or alt2 (frontal too), profile (from the side), or yunet, which wants
+                                            # model = "FILE.onnx", a file of yours
     scale_factor = 1.1                      # step between the sizes of faces searched: nearer 1 finds more, slower
     min_neighbors = 5                       # hits that make a face: more means fewer false faces
     min_face = 0.08                         # least height of a face: share of the picture's, or pixels from 1 on
@@ -41,6 +43,8 @@ from typing import Any
 from .bundle import DEFAULT_MODEL
 from .errors import ConfigError
 
+DETECTORS = ("haar", "alt2", "profile", "yunet")
+
 
 def _number(default: float, low: float, high: float) -> Any:
     return field(default=default, metadata={"range": (low, high)})
@@ -50,6 +54,8 @@ def _number(default: float, low: float, high: float) -> Any:
 class DetectorConfig:
     """How faces are detected."""
 
+    kind: str = field(default="haar", metadata={"choices": DETECTORS})
+    model: str = ""
     scale_factor: float = _number(1.1, 1.01, 2.0)
     min_neighbors: int = _number(5, 0, 100)
     min_face: float = _number(0.08, 0.0, 10_000.0)
@@ -103,6 +109,18 @@ class Config:
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
+    def with_detector(self, name: str | None) -> Config:
+        """This configuration with a detector such as ``alt2`` or ``yunet:PATH``. Raises ConfigError."""
+        if name is None:
+            return self
+        kind, _, model = name.partition(":")
+        _check_range("detector", kind, {"choices": DETECTORS})
+        if model and kind != "yunet":
+            raise ConfigError(f"the detector {kind} takes no file, {model}: only yunet does")
+        return dataclasses.replace(
+            self, detector=dataclasses.replace(self.detector, kind=kind, model=model or self.detector.model)
+        )
+
     def override(self, **options: Any) -> Config:
         """This configuration with those options that aren't None. Raises ConfigError if one is out of its range."""
         given = {key: value for key, value in options.items() if value is not None}
@@ -150,6 +168,8 @@ def _converted(name: str, value: Any, default: Any) -> Any:
 
 
 def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if "choices" in metadata and value not in metadata["choices"]:
+        raise ConfigError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r}")
     if "range" not in metadata:
         return
     low, high = metadata["range"]

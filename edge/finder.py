@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from .config import DetectorConfig, TrackerConfig
-from .detector import Detector, HaarDetector, WindowDetector
+from .detector import Detector, HaarDetector, WindowDetector, make_detector
 from .records import Face, Frame, Image
 from .scan import Scan
 from .tracker import Place, Track, Tracker
@@ -32,8 +32,8 @@ class Finder(Protocol):
 
 def make_finder(find: DetectorConfig, track: TrackerConfig, every_frame: bool) -> Finder:
     """What a configuration asks for; `every_frame` searches each frame whole. Raises RuntimeMissing, ConfigError."""
-    detector = HaarDetector(find.scale_factor, find.min_neighbors, find.min_face)
-    if every_frame:
+    detector = make_detector(find)
+    if every_frame or not isinstance(detector, HaarDetector):
         return EveryFrame(detector, track.min_overlap, track.forget_after)
     tracker = Tracker(track.min_overlap, hold=track.hold, forget_after=track.forget_after)
     return Following(detector, tracker, find.min_face)
@@ -98,7 +98,7 @@ class Following:
             self._small = None
             self._shape = gray.shape
         passed = self._tracker.begin(frame.time)
-        small = cv2.resize(gray, SMALL, interpolation=cv2.INTER_NEAREST)
+        small: Image = cv2.resize(gray, SMALL, interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
         cut = self._small is None or cv2.norm(small, self._small, cv2.NORM_L1) > self.CUT * small.size
         self._small = small
         searches = self._follow_all(gray, frame.time, passed)

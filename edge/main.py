@@ -38,6 +38,15 @@ ModelOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Threads that the classifier uses.", show_default="as many as pay")
 ]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="haar, alt2 (frontal too), profile (from the side), or yunet:PATH with an ONNX file of yours.",
+        show_default="haar",
+    ),
+]
 
 
 @app.command()
@@ -66,6 +75,7 @@ def run(
         Path | None, typer.Option("--stats", help="Write frame rate and stage timings to this JSON file.")
     ] = None,
     threads: ThreadsOption = None,
+    detector: DetectorOption = None,
 ) -> None:
     """Find the faces of a SOURCE, read their emotions, log or show them.
 
@@ -74,7 +84,7 @@ def run(
     settings = Config.read(config) if config else Config()
     settings = settings.override(
         source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
-    )
+    ).with_detector(detector)
     if not settings.source:
         raise ConfigError("no source: give a video, picture, folder or camera, such as mien run v4l2:///dev/video0")
     if doubled := [uri for uri in settings.sinks if settings.sinks.count(uri) > 1]:
@@ -229,6 +239,7 @@ def bench(
     ] = None,
     model: ModelOption = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file; options override it.")] = None,
+    detector: DetectorOption = None,
     frames: Annotated[int, typer.Option("--frames", min=10, help="Of the source, held in memory.")] = 150,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Of the whole measurement.")] = 5,
     threads: Annotated[bool, typer.Option("--threads", help="Measure the classifier's threads only.")] = False,
@@ -251,6 +262,7 @@ def bench(
     if picture and (picture.suffix not in (".png", ".jpg") or not picture.absolute().parent.is_dir()):
         raise SinkError(f"can't write {picture}: it must be a .png or .jpg in a folder that exists")
     settings = (Config.read(config) if config else Config()).override(source=source, model=model)
+    settings = settings.with_detector(detector)
     bundle = Bundle.load(find_bundle(settings.model))
     if threads:
         model_ms = sweep(bundle)

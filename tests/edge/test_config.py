@@ -43,7 +43,9 @@ def test_every_key(tmp_path: Path) -> None:
     assert config.source == "v4l2:///dev/video0" and config.model == "some/bundle"
     assert config.sinks == ("jsonl:log.jsonl", "window:") and config.threads == 2
     assert not config.overlay and config.loop
-    assert config.detector == DetectorConfig(scale_factor=1.2, min_neighbors=3, min_face=40.0) and isinstance(config.detector.min_face, float)
+    assert config.detector == DetectorConfig(scale_factor=1.2, min_neighbors=3, min_face=40.0) and isinstance(
+        config.detector.min_face, float
+    )
     assert config.tracker.min_overlap == 0.5 and config.tracker.forget_after == 2.0
 
 
