@@ -104,9 +104,10 @@ def main() -> None:
     if options.json:
         print(json.dumps(results, indent=1))
         return
-    print(f"{'figure':56}{'measured':>10}  must    aim")
+    print(f"{'figure':56}{'measured':>10}  {'must':8}aim")
     for name, value in results.items():
-        print(f"{NAMES.get(name, name):56}{value:10.4g}  {'  '.join(GOALS.get(name, ()))}")
+        must, aim = GOALS.get(name, ("", ""))
+        print(f"{NAMES.get(name, name):56}{value:10.4g}  {must:8}{aim}")
 
 
 def read(path: Path) -> list[Timed]:

@@ -43,7 +43,7 @@ def main() -> None:
     measured = np.array([statistics.median(row) for row in times])
     # Weighted so that the relative errors are least: small frames count as much as large ones.
     matrix = np.array([terms(*case) for case in cases])
-    weights, *_ = np.linalg.lstsq(matrix / measured[:, None], np.ones(len(cases)), rcond=None)
+    weights = fit(matrix / measured[:, None])
     fitted = matrix @ weights
     print(f"{'faces':>5} {'height':>6} {'rate':>4} {'ms':>7} {'model':>7}")
     for (faces, height, rate), ms, model in zip(cases, measured, fitted, strict=True):
@@ -52,20 +52,36 @@ def main() -> None:
     print(f"\nmodel against measurement: {errors.mean():.0%} off in the mean, {errors.max():.0%} at most\n")
     for name, weight in zip(TERMS, weights, strict=True):
         print(f"{name:28} {weight:8.3f} ms")
-    for speed in (1.0, *options.speed):
-        rates = [f"{highest_rate(weights / speed, faces):.0f} with {faces}" for faces in (1, 3, 8)]
-        print(f"{speed:4.2f} × this core, 640×480: frames/s at most {', '.join(rates)}")
+    print(f"\n{'core':>14}  {'faces':>5}  ms a frame at 15, 30 frames/s   share of a core   highest rate")
+    for speed, faces in itertools.product((1.0, *options.speed), (1, 3, 8)):
+        ms = {rate: float(np.dot(terms(faces, 480, rate), weights)) / speed for rate in (15, 30)}
+        shares = ", ".join(f"{ms[rate] * rate / 1000:.0%}" for rate in ms)
+        row = ", ".join(f"{value:.1f}" for value in ms.values())
+        print(f"{speed:5.2f} × this  {faces:5}  {row:>28}   {shares:>15}   {highest_rate(weights / speed, faces):>12}")
+
+
+def fit(matrix: np.ndarray) -> np.ndarray:
+    """The weights ≥ 0 by which the columns sum to 1 as nearly as can be: a negative one is left out."""
+    used = list(range(matrix.shape[1]))
+    while True:
+        weights, *_ = np.linalg.lstsq(matrix[:, used], np.ones(len(matrix)), rcond=None)
+        if weights.min() >= 0:
+            result = np.zeros(matrix.shape[1])
+            result[used] = weights
+            return result
+        del used[int(weights.argmin())]
 
 
 def terms(faces: int, height: int, rate: float) -> list[float]:
     return [1, height * height * 4 / 3 / 1e6, 1 / rate, faces, faces / rate]
 
 
-def highest_rate(weights: np.ndarray, faces: int, height: int = 480) -> float:
-    """Frames a second at which a core is busy all the time: what goes by time takes its share first."""
-    by_frame = weights[0] + weights[1] * terms(faces, height, 1)[1] + weights[3] * faces
+def highest_rate(weights: np.ndarray, faces: int, most: int = 60) -> str:
+    """The frames a second of 640×480 at which a core is busy all the time; the model isn't asked beyond `most`."""
+    by_frame = weights[0] + weights[1] * terms(faces, 480, 1)[1] + weights[3] * faces
     by_time = weights[2] + weights[4] * faces
-    return max(0.0, float((1000 - by_time) / by_frame))
+    rate = (1000 - by_time) / by_frame
+    return f"> {most}" if rate > most else f"{max(0, rate):.0f}"
 
 
 def portrait() -> np.ndarray:
