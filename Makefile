@@ -15,7 +15,7 @@ RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-edge test-device test-machine deploy deploy-model undeploy figures data train convert bench bench-outlets lint format lock wheel clean
+.PHONY: help demo test test-edge test-device test-machine deploy deploy-model undeploy figures data train convert bench bench-train bench-outlets lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
@@ -65,7 +65,12 @@ convert: ## quantize and check the trained network, into runs/default/bundle
 	$(setup) train
 	.venv/bin/mien-convert run --model "$(RUN)/model.keras" --data "$(DATA)" --out "$(RUN)/bundle" $(ARGS)
 
-bench: ## measure whether the input pipeline keeps up with the network on DATA=path
+bench: ## measure this machine, then the engine against loops that search every frame (SOURCE=folder of face videos)
+	$(setup) demo train
+	.venv/bin/mien bench
+	.venv/bin/python tests/bench/engine.py $(if $(SOURCE),"$(SOURCE)") $(ARGS)
+
+bench-train: ## measure whether the input pipeline keeps up with the network on DATA=path
 	$(setup) train
 	.venv/bin/mien-train bench --data "$(DATA)" $(ARGS)
 

@@ -11,13 +11,17 @@ from .errors import BundleError
 from .preprocess import pixel_table
 from .records import Image
 from .runtime import make_interpreter
+from .threads import choose_threads
 
 
 class Classifier:
     """Runs a bundle's model on gray faces."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        """Raises BundleError if the model doesn't load or doesn't fit its card."""
+        """`threads` 0 has the number chosen, see `choose_threads`.
+
+        Raises BundleError if the model doesn't load or doesn't fit its card.
+        """
         spec = bundle.card.input
         self.card = bundle.card
         self.labels = bundle.card.labels
@@ -25,7 +29,10 @@ class Classifier:
         self.crop = self.card.crop
         self.uncertain_below = self.card.uncertain_below
         try:
-            self._interpreter = make_interpreter(bundle.model, threads)
+            if threads:
+                self.threads, self._interpreter = threads, make_interpreter(bundle.model, threads)
+            else:
+                self.threads, self._interpreter = choose_threads(lambda count: make_interpreter(bundle.model, count))
         except BundleError as error:
             raise BundleError(f"{bundle.path}: {error}; convert the model again") from error
         sources, targets = self._interpreter.get_input_details(), self._interpreter.get_output_details()
@@ -45,7 +52,8 @@ class Classifier:
                 f"{bundle.path}: the model has {target['shape'][-1]} outputs, its card {len(self.labels)} labels"
             )
         self._input, self._output = source["index"], target["index"]
-        self._shape = shape
+        self._fed = np.empty(shape, source["dtype"])
+        self._face = self._fed.reshape(self.face_size)
         self._table = quantize_table(pixel_table(spec.scale, spec.offset), source)
         self._scale, self._zero_point = target["quantization"]
         self._quantized = np.issubdtype(target["dtype"], np.integer)
@@ -57,7 +65,8 @@ class Classifier:
             raise ValueError(f"faces must be uint8 [N, *{wanted}], not {faces.dtype} {list(faces.shape)}")
         scores = np.empty((len(faces), len(self.labels)), np.float32)
         for face, row in zip(faces, scores, strict=True):
-            self._interpreter.set_tensor(self._input, self._table[face].reshape(self._shape))
+            np.take(self._table, face, out=self._face, mode="clip")  # clips nothing; "raise" would make a copy
+            self._interpreter.set_tensor(self._input, self._fed)
             self._interpreter.invoke()
             row[:] = self._interpreter.get_tensor(self._output)[0]
         if self._quantized:

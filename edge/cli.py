@@ -8,7 +8,30 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .bundle import DEFAULT_MODEL
 from .errors import MienError
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="One of `mien models`, or a folder with model.tflite and card.json.",
+        show_default=DEFAULT_MODEL,
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Threads that the classifier uses.", show_default="as many as pay")
+]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="haar, alt2 (frontal too), profile (from the side), or yunet:PATH with an ONNX file of yours.",
+        show_default="haar",
+    ),
+]
 
 
 class _Group(TyperGroup):

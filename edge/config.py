@@ -3,12 +3,14 @@
     source = "v4l2:///dev/video0"           # what `mien run` reads if it is given no SOURCE
     model = "mien-base"                     # one of `mien models`, or a folder with model.tflite and card.json
     sinks = ["jsonl:/var/log/mien.jsonl"]   # and history:, mqtt://HOST, metrics: and others: see README.md
-    threads = 1                             # that the classifier uses
+    threads = 0                             # that the classifier uses; 0: as many as pay on this machine
     overlay = true                          # draw boxes and labels on pictures
     loop = false                            # play files for ever
     name = "kitchen"                        # what this Mien is called where several report; by default after the host
 
     [detector]
+    kind = "haar"                           # or alt2 (frontal too), profile (from the side), or yunet, which wants
+                                            # model = "FILE.onnx", a file of yours
     scale_factor = 1.1                      # step between the sizes of faces searched: nearer 1 finds more, slower
     min_neighbors = 5                       # hits that make a face: more means fewer false faces
     min_face = 0.08                         # least height of a face: share of the picture's, or pixels from 1 on
@@ -21,8 +23,10 @@
     hold = 0.25                             # seconds without the face for which it is still shown
 
     [smoothing]
-    time_constant = 0.5                     # seconds over which readings are averaged; 0: each frame for itself
+    time_constant = 0.4                     # seconds over which readings are averaged; 0: each frame for itself
     margin = 0.1                            # by which another label must be likelier to take over
+    slack = 0.15                            # by which the confidence may fall below the model's threshold
+    patience = 0.4                          # seconds that a change must last before it is shown
 
     [events]                                # what the sink history: keeps
     keep_days = 90
@@ -51,6 +55,8 @@ from typing import Any
 from .bundle import DEFAULT_MODEL
 from .errors import ConfigError
 
+DETECTORS = ("haar", "alt2", "profile", "yunet")
+
 
 def _default_name() -> str:
     host = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname().partition(".")[0]).strip("-")
@@ -65,6 +71,8 @@ def _number(default: float, low: float, high: float) -> Any:
 class DetectorConfig:
     """How faces are detected."""
 
+    kind: str = field(default="haar", metadata={"choices": DETECTORS})
+    model: str = ""
     scale_factor: float = _number(1.1, 1.01, 2.0)
     min_neighbors: int = _number(5, 0, 100)
     min_face: float = _number(0.08, 0.0, 10_000.0)
@@ -84,8 +92,10 @@ class TrackerConfig:
 class SmoothingConfig:
     """What Smoother is made with."""
 
-    time_constant: float = _number(0.5, 0.0, 60.0)
+    time_constant: float = _number(0.4, 0.0, 60.0)
     margin: float = _number(0.1, 0.0, 1.0)
+    slack: float = _number(0.15, 0.0, 1.0)
+    patience: float = _number(0.4, 0.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class Config:
     source: str = ""
     model: str = DEFAULT_MODEL
     sinks: tuple[str, ...] = ("jsonl:-",)
-    threads: int = _number(1, 1, 64)
+    threads: int = _number(0, 0, 64)
     overlay: bool = True
     loop: bool = False
     name: str = field(default_factory=_default_name, metadata={"pattern": r"[A-Za-z0-9_-]{1,64}"})
@@ -140,6 +150,18 @@ class Config:
         """This configuration with decoded TOML values in place of its own. Raises ConfigError."""
         changed = _checked(values, self, "")
         return dataclasses.replace(self, **changed)
+
+    def with_detector(self, name: str | None) -> Config:
+        """This configuration with a detector such as ``alt2`` or ``yunet:PATH``. Raises ConfigError."""
+        if name is None:
+            return self
+        kind, _, model = name.partition(":")
+        _check_range("detector", kind, {"choices": DETECTORS})
+        if model and kind != "yunet":
+            raise ConfigError(f"the detector {kind} takes no file, {model}: only yunet does")
+        return dataclasses.replace(
+            self, detector=dataclasses.replace(self.detector, kind=kind, model=model or self.detector.model)
+        )
 
     def override(self, **options: Any) -> Config:
         """This configuration with those options that aren't None. Raises ConfigError if one is out of its range."""
@@ -190,6 +212,8 @@ def _converted(name: str, value: Any, default: Any) -> Any:
 def _check_range(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
     if "pattern" in metadata and not re.fullmatch(metadata["pattern"], value):
         raise ConfigError(f"{name} must be of letters, digits, _ and -, at most 64 of them, not {value!r}")
+    if "choices" in metadata and value not in metadata["choices"]:
+        raise ConfigError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r}")
     if "range" not in metadata:
         return
     low, high = metadata["range"]

@@ -7,16 +7,20 @@ turns, so that no frame pays for all of them. The first frame, and the first aft
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from .config import DetectorConfig, TrackerConfig
-from .detector import Detector, HaarDetector
+from .detector import Detector, HaarDetector, WindowDetector, make_detector
 from .records import Face, Frame, Image
+from .scan import Scan
 from .tracker import Place, Track, Tracker
+
+SMALL = (160, 120)
+"""Size of the small picture in which change is noticed, width and height, pixels."""
 
 
 class Finder(Protocol):
@@ -28,8 +32,8 @@ class Finder(Protocol):
 
 def make_finder(find: DetectorConfig, track: TrackerConfig, every_frame: bool) -> Finder:
     """What a configuration asks for; `every_frame` searches each frame whole. Raises RuntimeMissing, ConfigError."""
-    detector = HaarDetector(find.scale_factor, find.min_neighbors, find.min_face)
-    if every_frame:
+    detector = make_detector(find)
+    if every_frame or not isinstance(detector, HaarDetector):
         return EveryFrame(detector, track.min_overlap, track.forget_after)
     tracker = Tracker(track.min_overlap, hold=track.hold, forget_after=track.forget_after)
     return Following(detector, tracker, find.min_face)
@@ -64,87 +68,79 @@ class Following:
     """Side of a face's remembered look, pixels."""
     LIKENESS = 0.75
     """Correlation from which on a look is the face itself."""
-    STEP = 1.1
-    """Between the sizes of faces in the search for new ones."""
     CUT = 18.0
-    """Mean difference of a thumbnail, gray levels, that makes a frame the first of another scene."""
+    """Mean difference from the frame before, gray levels, that makes a frame the first of another scene."""
 
     def __init__(
         self,
-        detector: HaarDetector,
+        detector: WindowDetector,
         tracker: Tracker,
         min_face: float = 0.08,
         scan_period: float = 0.35,
         check_period: float = 0.16,
-        slices: int = 8,
+        slices: int = 12,
     ) -> None:
         """A whole search for new faces takes `scan_period` seconds, `slices` parts of it in turn.
 
         Each followed face is searched again after `check_period` seconds. `min_face` is the least height of a
         face: below 1 a share of the picture's, from 1 on pixels.
         """
-        self._detector, self._tracker = detector, tracker
-        self._min_face, self._scan_period, self._check_period = min_face, scan_period, check_period
-        self._slices = slices
-        self._thumbnail: np.ndarray | None = None
-        self._due = 0.0
-        self._next, self._odd = 0, False
+        self._detector, self._tracker, self._check_period = detector, tracker, check_period
+        self._scan = Scan(detector, min_face, scan_period, slices)
+        self._small: Image | None = None
         self._shape: tuple[int, ...] = ()
-        self._bands: list[list[tuple[float, float, float]]] = []
 
     def find(self, frame: Frame, related: bool = True) -> list[Face]:
         """The faces of a frame, from left to right; `related` if it shows the scene of the frame before."""
         gray = frame.gray
         if not related or gray.shape != self._shape:
             self._tracker.reset()
-            self._thumbnail = None
+            self._small = None
             self._shape = gray.shape
-            self._bands = self._plan(*gray.shape)
         passed = self._tracker.begin(frame.time)
-        whole = self._is_cut(gray)
-        for track in self._tracker.tracks:
-            self._follow(gray, track, frame.time)
+        small: Image = cv2.resize(gray, SMALL, interpolation=cv2.INTER_NEAREST)  # type: ignore[assignment]
+        cut = self._small is None or cv2.norm(small, self._small, cv2.NORM_L1) > self.CUT * small.size
+        self._small = small
+        searches = self._follow_all(gray, frame.time, passed)
         self._tracker.prune()
-        if whole:
+        if cut:
             self._tracker.drop_lost()
-            self._scan(gray, range(len(self._bands)), frame.time, new_hits=2)
-            self._due = 0.0
-        elif self._bands:
-            self._due = min(self._due + passed / self._scan_period * len(self._bands), float(len(self._bands)))
-            count = int(self._due)
-            self._due -= count
-            for _ in range(count):
-                self._scan(gray, [self._next], frame.time, new_hits=1)
-                self._next += 1
-                if self._next == len(self._bands):
-                    self._next, self._odd = 0, not self._odd
+            self._scan.restart(gray)
+        new_hits = 2 if self._scan.opening else 1
+        self._admit(gray, self._scan.look(gray, passed, searches), frame.time, new_hits)
         return self._tracker.faces()
 
-    def _is_cut(self, gray: Image) -> bool:
-        """Whether the frame has little in common with the one before, or there is none."""
-        thumbnail = cv2.resize(gray, (32, 24), interpolation=cv2.INTER_NEAREST).astype(np.int16)
-        before, self._thumbnail = self._thumbnail, thumbnail
-        return before is None or float(np.abs(thumbnail - before).mean()) > self.CUT
+    def _follow_all(self, gray: Image, time: float, passed: float) -> int:
+        """Finds the known faces again; returns how often the detector searched near one."""
+        tracks = self._tracker.tracks
+        # Not all in one frame: those that weren't checked for longest come first.
+        most = math.ceil(len(tracks) * passed / self._check_period)
+        due = sorted((t for t in tracks if time - t.checked >= self._check_period), key=lambda t: t.checked)[:most]
+        return sum(self._follow(gray, track, time, track in due) for track in tracks)
 
-    def _follow(self, gray: Image, track: Track, time: float) -> None:
-        """Finds a known face again, by its look or by the detector."""
+    def _follow(self, gray: Image, track: Track, time: float, check: bool) -> int:
+        """Finds a known face again, by its look or by the detector; returns how often that searched."""
         predicted = self._tracker.predict(track)
-        if track.look is not None and time - track.checked < self._check_period:
+        # Only the detector makes a face: a look is found again whatever it shows.
+        if track.look is not None and not check and self._tracker.is_born(track):
             place = self._match(gray, track.look, predicted)
             if place is not None:
                 self._tracker.hit(track, place)
-                return
+                return 0
+        searches = 1
         place = self._search(gray, predicted)
         if place is None and predicted != track.place:
+            searches = 2
             place = self._search(gray, track.place)
         if place is not None:
             # Half of the new size and half of the old: the detector's sizes go in steps.
             place = Place(place.x, place.y, (place.side + track.place.side) / 2)
             self._tracker.hit(track, place)
             track.look, track.checked = self._look(gray, place), time
+        return searches
 
-    def _search(self, gray: Image, place: Place) -> Place | None:
-        """The face that the detector finds nearest to a place, at about its size."""
+    def _search(self, gray: Image, place: Place, new: bool = False) -> Place | None:
+        """The face that the detector finds nearest to a place, at about its size; a `new` one must be confirmed."""
         part, left, top, scale = self._part(gray, place, self.MARGIN, self.FACE)
         if part is None:
             return None
@@ -153,6 +149,8 @@ class Following:
             Place(left + x / scale, top + y / scale, side / scale)
             for x, y, side in map(Place.of, self._detector.search(part, low, high))
         ]
+        if new and found and not self._detector.confirms(part, low, high):
+            return None
         return min(found, key=lambda f: abs(f.x - place.x) + abs(f.y - place.y), default=None)
 
     def _match(self, gray: Image, look: Image, place: Place) -> Place | None:
@@ -188,57 +186,18 @@ class Following:
         part = cv2.resize(gray[top:bottom, left:right], size, interpolation=interpolation)
         return part, left, top, scale  # type: ignore[return-value]
 
-    def _plan(self, height: int, width: int) -> list[list[tuple[float, float, float]]]:
-        """Slices of about the same cost: (scale of the picture, least, greatest size in that scale), some each.
-
-        Faces from the least size on, by octaves: each octave is searched in a picture in which its faces have one to
-        two windows' height, where OpenCV tries every other pixel only.
-        """
-        least = max(HaarDetector.WINDOW, self._min_face * height if self._min_face < 1 else self._min_face)
-        bands, costs = [], []
-        scale = HaarDetector.WINDOW / least
-        while min(height, width) * scale >= HaarDetector.WINDOW:
-            size = float(HaarDetector.WINDOW)
-            while size < 2 * HaarDetector.WINDOW and size <= min(height, width) * scale:
-                bands.append((scale, size, size))
-                costs.append(height * width * (scale / size) ** 2)
-                size *= self.STEP
-            scale /= 2
-        slices: list[list[tuple[float, float, float]]] = []
-        total = sum(costs)
-        done = 0.0
-        for (scale, size, _), cost in zip(bands, costs, strict=True):
-            place = min(int(done / total * self._slices), self._slices - 1)
-            if place >= len(slices):
-                slices.append([])
-            if slices[-1] and slices[-1][-1][0] == scale:
-                slices[-1][-1] = (scale, slices[-1][-1][1], size)
-            else:
-                slices[-1].append((scale, size, size))
-            done += cost
-        return slices
-
-    def _scan(self, gray: Image, numbers: Iterable[int], time: float, new_hits: int) -> None:
-        """Searches slices of the plan for faces that aren't followed."""
-        reduced: dict[float, Image] = {}
+    def _admit(self, gray: Image, candidates: list[Place], time: float, new_hits: int) -> None:
+        """Has a second look at what the scan saw, and follows those that are faces."""
         found: list[Place] = []
-        for number in numbers:
-            for scale, low, high in self._bands[number]:
-                if scale not in reduced:
-                    reduced[scale] = _reduce(gray, scale)
-                # Every second search looks at the places and sizes between those of the first: what stands still
-                # would be missed for ever otherwise.
-                shift, finer = (1, self.STEP**0.5) if self._odd else (0, 1.0)
-                boxes = self._detector.scan(reduced[scale][shift:, shift:], self.STEP, low * finer, high * finer)
-                for box in boxes:
-                    x, y, side = Place.of(box)
-                    candidate = Place((x + shift) / scale, (y + shift) / scale, side / scale)
-                    followed = (track.place for track in self._tracker.tracks if track.seen == time)
-                    if any(_near(candidate, place) for place in (*followed, *found)):
-                        continue
-                    place = self._search(gray, candidate)
-                    if place is not None and not any(_near(place, other) for other in found):
-                        found.append(place)
+        seen: list[Place] = []
+        for candidate in candidates:
+            followed = (track.place for track in self._tracker.tracks if track.seen == time)
+            if any(_near(candidate, place) for place in (*followed, *seen)):
+                continue
+            seen.append(candidate)
+            place = self._search(gray, candidate, new=True)
+            if place is not None and not any(_near(place, other) for other in found):
+                found.append(place)
         if found:
             for track in self._tracker.match(found, new_hits):
                 track.look, track.checked = self._look(gray, track.place), time
@@ -257,11 +216,3 @@ def _peak(values: np.ndarray, has_left: bool) -> float:
     left, middle, right = (float(value) for value in values)
     bend = left - 2 * middle + right
     return 0.0 if bend >= 0 else max(-0.5, min(0.5, (left - right) / (2 * bend)))
-
-
-def _reduce(gray: Image, scale: float) -> Image:
-    """The picture made smaller without being smoothed: the cascade finds more in what is sharp."""
-    if scale >= 1:
-        return gray
-    target = max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale))
-    return cv2.resize(gray, target, interpolation=cv2.INTER_NEAREST if scale <= 0.5 else cv2.INTER_LINEAR)  # type: ignore[return-value]

@@ -91,6 +91,10 @@ class Tracker:
         x, y, side = track.place
         return Place(x + track.velocity[0] * ahead, y + track.velocity[1] * ahead, side)
 
+    def is_born(self, track: Track) -> bool:
+        """Whether a track was hit often enough to count as a face."""
+        return track.hits >= self._birth_hits
+
     def hit(self, track: Track, place: Place) -> None:
         """A followed face was found again, in the frame that was begun."""
         assert self._time is not None

@@ -97,7 +97,8 @@ def test_train_convert_run(tmp_path: Path, face_video: Path) -> None:
     for face in faces:
         assert face["emotion"] in (*SEVEN_CLASSES, "uncertain")
         assert sum(face["scores"].values()) == pytest.approx(1, abs=0.01)
-        assert face["confidence"] == max(face["scores"].values())
+        # Of the label that is shown, which another may lead for a moment; the greatest where none is sure.
+        assert face["confidence"] == face["scores"].get(face["emotion"], max(face["scores"].values()))
     assert json.loads(stats.read_text())["faces"] == len(faces)
     capture = cv2.VideoCapture(str(film))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 12

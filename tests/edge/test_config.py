@@ -43,7 +43,9 @@ def test_every_key(tmp_path: Path) -> None:
     assert config.source == "v4l2:///dev/video0" and config.model == "some/bundle"
     assert config.sinks == ("jsonl:log.jsonl", "window:") and config.threads == 2
     assert not config.overlay and config.loop
-    assert config.detector == DetectorConfig(1.2, 3, 40.0) and isinstance(config.detector.min_face, float)
+    assert config.detector == DetectorConfig(scale_factor=1.2, min_neighbors=3, min_face=40.0) and isinstance(
+        config.detector.min_face, float
+    )
     assert config.tracker.min_overlap == 0.5 and config.tracker.forget_after == 2.0
 
 
@@ -51,7 +53,7 @@ def test_the_documented_example_is_good(tmp_path: Path) -> None:
     assert module.__doc__ is not None
     example = "\n".join(line for line in module.__doc__.splitlines() if line.startswith("    "))
     config = read(tmp_path, example)
-    assert config.detector == DetectorConfig() and config.threads == 1
+    assert config.detector == DetectorConfig() and config.threads == 0
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_the_documented_example_is_good(tmp_path: Path) -> None:
         ("threads = '2'", "threads must be a whole number, not '2'"),
         ("threads = true", "threads must be a whole number, not True"),
         ("threads = 1.5", "threads must be a whole number, not 1.5"),
-        ("threads = 0", "threads must be between 1 and 64, not 0"),
+        ("threads = -1", "threads must be between 0 and 64, not -1"),
         ("overlay = 1", "overlay must be true or false, not 1"),
         ("model = 3", "model must be a string that isn't empty, not 3"),
         ("source = ''", "source must be a string that isn't empty, not ''"),
@@ -97,5 +99,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_options_override_the_file(tmp_path: Path) -> None:
     config = read(tmp_path, "threads = 2\nloop = true").override(threads=4, source="a.mp4", loop=None)
     assert (config.threads, config.source, config.loop) == (4, "a.mp4", True)
-    with pytest.raises(ConfigError, match="threads must be between 1 and 64, not 99"):
+    with pytest.raises(ConfigError, match="threads must be between 0 and 64, not 99"):
         config.override(threads=99)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from mien.edge.detector import HaarDetector
 from mien.edge.finder import EveryFrame, Following
 from mien.edge.preprocess import to_gray
 from mien.edge.records import Box, Face, Frame, Image
+from mien.edge.scan import Scan
 from mien.edge.sources import open_source
 from mien.edge.tracker import Tracker, intersection_over_union
 
@@ -49,7 +51,7 @@ def is_at(face: Face, x: int, y: int, size: int) -> bool:
     return intersection_over_union(face.box, Box(x + size // 8, y + size // 8, size * 3 // 4, size * 3 // 4)) > 0.5
 
 
-def test_the_first_frame_is_searched_whole() -> None:
+def test_large_faces_are_there_from_the_first_frame_on() -> None:
     (faces,) = find(following(), scene((20, 60, 90), (200, 80, 100)))
     assert [face.id for face in faces] == [1, 2]
     assert is_at(faces[0], 20, 60, 90) and is_at(faces[1], 200, 80, 100)
@@ -77,7 +79,7 @@ def test_a_face_that_is_gone_is_shown_no_longer() -> None:
     assert seen[-1] == []
 
 
-def test_a_cut_is_searched_whole_and_old_faces_end_at_once() -> None:
+def test_at_a_cut_old_faces_end_at_once() -> None:
     dark = scene((180, 30, 120)) // 2
     seen = find(following(), *[scene((20, 60, 90))] * 5, dark)
     assert len(seen[5]) == 1 and is_at(seen[5][0], 180, 30, 120)
@@ -112,16 +114,91 @@ def test_following_searches_a_fraction_of_what_every_frame_does() -> None:
 
 
 def test_the_plan_covers_every_size_once_in_each_round() -> None:
-    finder = following()
+    scan = Scan(HaarDetector(), 0.08, 0.35, 12)
     for height, width in ((480, 640), (1080, 1920), (270, 480), (100, 90), (24, 24)):
-        slices = finder._plan(height, width)
-        sizes = sorted(
-            size / scale for part in slices for scale, low, high in part for size in {round(low, 6), round(high, 6)}
-        )
+        slices = scan.plan(height, width)
+        parts = [part for each in slices for part in each]
+        sizes = sorted(size / part.scale for part in parts for size in {round(part.low, 6), round(part.high, 6)})
         assert sizes[0] == pytest.approx(max(24, 0.08 * height))
-        assert sizes[-1] * finder.STEP >= min(height, width) * 0.85
-        assert 1 <= len(slices) <= 8
-    assert finder._plan(20, 20) == []
+        assert sizes[-1] * scan.STEP >= min(height, width) * 0.85
+        assert 1 <= len(slices) <= 16
+        assert all(part.cost > 0 for part in parts)
+        for part in parts:  # the strips of a size reach from the top to the bottom, and overlap by a face
+            strips = sorted((p.top, p.bottom) for p in parts if p[:3] == part[:3])
+            assert strips[0][0] == 0 and strips[-1][1] == height
+            assert all(a[1] - b[0] >= part.high / part.scale for a, b in pairwise(strips))
+    assert scan.plan(20, 20) == []
+
+
+def test_slices_cost_about_the_same() -> None:
+    for height, width in ((480, 640), (1080, 1920), (270, 480)):
+        costs = [sum(part.cost for part in each) for each in Scan(HaarDetector(), 0.08, 0.35, 12).plan(height, width)]
+        assert max(costs) < 2 * sum(costs) / len(costs)
+
+
+def test_a_cut_is_paid_for_over_some_frames_large_faces_first() -> None:
+    """No frame searches more than a third of what the search of a whole frame does, and soon all faces are there."""
+    picture = scene((20, 20, 60), (200, 80, 240), height=480, width=640)
+    detector = Counting()
+    whole = Counting()
+    whole.search(to_gray(picture), 0.08 * 480, 480)
+    finder, seen = following(detector), []
+    for i in range(6):
+        detector.windows = 0
+        seen.append(finder.find(frame(i, picture, rate=25)))
+        assert detector.windows < whole.windows / 3
+    assert any(is_at(face, 200, 80, 240) for face in seen[0])
+    assert len(seen[-1]) == 2 and any(is_at(face, 20, 20, 60) for face in seen[-1])
+
+
+class Forgetful(HaarDetector):
+    """Finds a face once near its place, and then no more."""
+
+    searches = 0
+
+    def search(self, gray: Image, low: float, high: float) -> list[Box]:
+        self.searches += 1
+        return super().search(gray, low, high) if self.searches == 1 else []
+
+
+def test_only_the_detector_makes_a_face() -> None:
+    """What it saw once is no face, however like itself it looks in the next frames."""
+    empty, entered = scene(), scene((170, 20, 90))
+    finder = following(Forgetful())
+    seen = find(finder, *[empty] * 10, *[entered] * 20)
+    assert seen == [[]] * 30
+
+
+class Lopsided(HaarDetector):
+    """Finds faces only where they aren't mirrored."""
+
+    def confirms(self, gray: Image, low: float, high: float) -> bool:
+        return False
+
+
+def test_a_new_face_must_be_confirmed() -> None:
+    assert find(following(Lopsided()), *[scene((20, 60, 90))] * 10) == [[]] * 10
+
+
+def test_faces_are_checked_in_turns() -> None:
+    """Eight known faces are never all searched in one frame."""
+    picture = scene(*((20 + 150 * (i % 4), 60 + 200 * (i // 4), 120) for i in range(8)), height=480, width=640)
+
+    class Searching(HaarDetector):
+        searches = 0
+
+        def search(self, gray: Image, low: float, high: float) -> list[Box]:
+            self.searches += 1
+            return super().search(gray, low, high)
+
+    detector = Searching()
+    finder, counts = following(detector), []
+    for i in range(60):
+        detector.searches = 0
+        faces = finder.find(frame(i, picture, rate=25))
+        counts.append(detector.searches)
+    assert len(faces) == 8
+    assert max(counts[10:]) <= 3 and sum(counts[10:]) >= 8 * 50 / 25 / 0.25
 
 
 def same(a: Box, b: Box) -> bool:

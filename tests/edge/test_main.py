@@ -185,7 +185,7 @@ class TestBadInput:
         assert "can't read the configuration gone.toml" in self.run(bundle, face_video, "--config", "gone.toml")
 
     def test_too_many_threads(self, bundle: Path, face_video: Path) -> None:
-        assert "threads must be between 1 and 64, not 65" in self.run(bundle, face_video, "--threads", 65)
+        assert "threads must be between 0 and 64, not 65" in self.run(bundle, face_video, "--threads", 65)
 
     def test_unknown_sink(self, bundle: Path, face_video: Path) -> None:
         assert "unknown sink out.mp4" in fails(invoke("run", face_video, "--model", bundle, "--sink", "out.mp4"))

@@ -68,7 +68,7 @@ class MeanClassifier:
 
 def plain() -> Smoother:
     """Takes each frame for itself."""
-    return Smoother(MeanClassifier.labels, 0.0, 0.0, 0.0)
+    return Smoother(MeanClassifier.labels, 0.0, time_constant=0.0)
 
 
 def levels(*values: int, **options: object) -> FakeSource:
@@ -241,7 +241,7 @@ def test_real_parts_together(bundle) -> None:  # type: ignore[no-untyped-def]
     keeper = Keeper()
     with FakeSource(images) as source:
         classifier = Classifier(Bundle.load(bundle))
-        smoother = Smoother(classifier.labels, 0.0, 0.5, 0.1)
+        smoother = Smoother(classifier.labels, 0.0)
         Pipeline(source, Following(HaarDetector(), Tracker()), classifier, smoother, [keeper]).run()
     for observation, _ in keeper.seen:
         assert [reading.face.id for reading in observation.readings] == [1, 2]

@@ -15,8 +15,8 @@ LABELS = ("happy", "sad", "neutral")
 FACE = Face(1, Box(0, 0, 9, 9))
 
 
-def smoother(uncertain_below: float = 0.0, time_constant: float = 0.5, margin: float = 0.1) -> Smoother:
-    return Smoother(LABELS, uncertain_below, time_constant, margin)
+def smoother(uncertain_below: float = 0.0, time_constant: float = 0.5, patience: float = 0.0) -> Smoother:
+    return Smoother(LABELS, uncertain_below, time_constant, margin=0.1, slack=0.05, patience=patience)
 
 
 def read(smoother: Smoother, scores: list[float], time: float, face: Face = FACE) -> tuple[str, float]:
@@ -54,16 +54,47 @@ def test_a_label_flickers_no_more() -> None:
 
 
 def test_another_label_takes_over_by_the_margin() -> None:
-    s = smoother(time_constant=1e-6, margin=0.1)
+    s = smoother(time_constant=1e-6)
     assert read(s, [0.5, 0.4, 0.1], 0.0)[0] == "happy"
     assert read(s, [0.45, 0.54, 0.01], 1.0)[0] == "happy"
     assert read(s, [0.44, 0.55, 0.01], 2.0)[0] == "sad"
 
 
-def test_uncertainty_has_a_margin_too() -> None:
-    s = smoother(uncertain_below=0.6, time_constant=1e-6, margin=0.1)
-    seen = [read(s, [p, 1 - p, 0], t)[0] for t, p in enumerate([0.62, 0.56, 0.54, 0.62, 0.66, 0.58])]
+def test_uncertainty_begins_a_little_below_the_threshold() -> None:
+    s = smoother(uncertain_below=0.6, time_constant=1e-6)
+    seen = [read(s, [p, 1 - p, 0], t)[0] for t, p in enumerate([0.62, 0.56, 0.54, 0.59, 0.61, 0.58])]
     assert seen == ["happy", "happy", UNCERTAIN, UNCERTAIN, "happy", "happy"]
+
+
+def test_a_change_must_last() -> None:
+    """Of three lapses only the one of half a second is shown."""
+    s = smoother(time_constant=1e-6, patience=0.39)
+    seen = []
+    for i in range(60):
+        sad = i in (10, 11, 12) or i in (20, 22, 24) or 40 <= i < 48
+        seen.append(read(s, [0.1, 0.8, 0.1] if sad else [0.8, 0.1, 0.1], i / 15)[0])
+    assert [i for i, label in enumerate(seen) if label == "sad"] == list(range(45, 53))
+
+
+@pytest.mark.parametrize("rate", [10, 15, 30])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_a_real_change_shows_within_about_a_second_and_at_once_as_what_it_is(rate: int, confidence: float) -> None:
+    s = Smoother(LABELS, 0.76)
+    rest = (1 - confidence) / 2
+    before, after = [confidence, rest, rest], [rest, rest, confidence]
+    seen = [read(s, before if i < 3 * rate else after, i / rate)[0] for i in range(6 * rate)]
+    changed = seen.index("neutral")
+    assert seen == ["happy"] * changed + ["neutral"] * (6 * rate - changed)
+    assert changed / rate - 3 <= 1.01 + 1 / rate
+
+
+def test_a_covered_face_counts_for_little() -> None:
+    """Readings without a leader move the average less than clear ones, but in the end they have it."""
+    s = smoother()
+    read(s, [0.9, 0.05, 0.05], 0.0)
+    moved = [read(s, [0.36, 0.32, 0.32], i / 15)[1] for i in range(1, 61)]
+    assert moved[7] > 0.8, "after half a second"
+    assert moved[-1] < 0.5, "after four seconds"
 
 
 def test_without_a_time_constant_each_frame_stands_for_itself() -> None:
