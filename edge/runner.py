@@ -57,7 +57,7 @@ def run(
     ends = {signal.SIGINT: source.stop, signal.SIGTERM: source.stop}
     with _signals(ends), source, contextlib.ExitStack() as stack:
         sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks]
-        if source.live or notifier.is_there:
+        if source.live:
             sinks = [detached(sink) for sink in sinks]
         sinks += more_sinks
         if notifier.is_there:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import LOG, Machine, broken_tree
+from machine import Machine, broken_tree
 
 from mien.edge.bundle import DEFAULT_BUNDLE
 from mien.edge.demo import write_moving_picture
@@ -140,18 +140,6 @@ def test_a_wrong_configuration_is_said_in_the_status(machine: Machine) -> None:
     machine.configure(CONFIG)
     machine.ssh("sudo systemctl restart mien")
     machine.wait_for_frames()
-
-
-def test_a_full_disk_pauses_the_log_and_nothing_else(machine: Machine) -> None:
-    machine.ssh("sudo systemctl stop mien && sudo mount -t tmpfs -o size=1m,mode=755 none /var/log/mien")
-    machine.ssh("sudo chown mien:mien /var/log/mien && sudo systemctl start mien")
-    machine.wait("a full disk", lambda: " 100% " in machine.ssh("df /var/log/mien | tail -1"), 180)
-    machine.wait_for_frames()
-    size = machine.ssh(f"sudo stat -c %s {LOG}")
-    machine.ssh("sudo mount -o remount,size=3m /var/log/mien")
-    machine.wait("more of the log", lambda: machine.ssh(f"sudo stat -c %s {LOG}") > size, 60)
-    assert machine.log(50), "a line is torn"
-    machine.ssh("sudo systemctl stop mien && sudo umount /var/log/mien && sudo systemctl start mien")
 
 
 def test_it_can_be_taken_off(machine: Machine) -> None:

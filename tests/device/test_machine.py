@@ -108,6 +108,18 @@ def test_a_display_that_is_unplugged(machine: Machine) -> None:
     machine.wait("a picture again", lambda: has_label(screen(machine, "replugged"), "happy"), 180)
 
 
+def test_a_full_disk_pauses_the_log_and_nothing_else(machine: Machine) -> None:
+    machine.ssh("sudo systemctl stop mien && sudo mount -t tmpfs -o size=40k,mode=755 none /var/log/mien")
+    machine.ssh("sudo chown mien:mien /var/log/mien && sudo systemctl start mien")
+    machine.wait("a full disk", lambda: " 100% " in machine.ssh("df /var/log/mien | tail -1"), 600)
+    machine.wait_for_frames()
+    size = machine.ssh(f"sudo stat -c %s {LOG}")
+    machine.ssh("sudo mount -o remount,size=3m /var/log/mien")
+    machine.wait("more of the log", lambda: machine.ssh(f"sudo stat -c %s {LOG}") > size, 60)
+    assert machine.log(50), "a line is torn"
+    machine.ssh("sudo systemctl stop mien && sudo umount /var/log/mien && sudo systemctl start mien")
+
+
 def test_power_that_is_cut(machine: Machine) -> None:
     machine.pilab("yank")
     print(f"\nframes {machine.wait_for_frames(900):.0f} s after ssh answered")
