@@ -71,5 +71,5 @@ def test_wrong_recipes(tmp_path: Path, text: str, why: str) -> None:
 
 
 def test_missing_recipe_names_the_bundled_ones() -> None:
-    with pytest.raises(ConfigError, match="the bundled ones are base, compact, reference, short, small, wide"):
+    with pytest.raises(ConfigError, match="the bundled ones are base, compact, reference, short, small"):
         load_recipe(find_recipe("missing"))
