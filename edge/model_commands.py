@@ -165,23 +165,6 @@ def info(
             typer.echo(f"{name:14}{value}")
 
 
-def token(
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", help="Where its hash goes.", show_default="the state directory, where the page looks"),
-    ] = None,
-) -> None:
-    """Make the token that the live page asks for beyond this machine, and show it this once.
-
-    The one before stops counting at once, and every browser must log in again.
-    """
-    from .sinks.webpage.access import make_token, token_path
-
-    path = file or token_path()
-    typer.echo(make_token(path))
-    typer.echo(f"mien: this is shown once; its hash is in {path}", err=True)
-
-
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the models that ship with Mien, with the figures on their cards."""
     rows = []

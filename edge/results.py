@@ -1,4 +1,4 @@
-"""The commands about what runs have left: events, report, and what an MQTT broker keeps."""
+"""The commands about where results go: events, report, the live page's token, what an MQTT broker keeps."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     """Adds them to the application."""
     app.command()(events)
     app.command()(report)
+    app.command()(token)
     broker = typer.Typer(help="Look after what an MQTT broker keeps.", no_args_is_help=True)
     broker.command()(forget)
     # With one command alone Typer would leave its name out.
@@ -183,3 +184,20 @@ def _time(text: str | None, now: float | None = None) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         raise ConfigError(f"{text} is no time: write such as 15m, 6h, 7d, or 2026-01-31T08:00") from None
+
+
+def token(
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Where its hash goes.", show_default="the state directory, where the page looks"),
+    ] = None,
+) -> None:
+    """Make the token that the live page asks for beyond this machine, and show it this once.
+
+    The one before stops counting at once, and every browser must log in again.
+    """
+    from .sinks.webpage.access import make_token, token_path
+
+    path = file or token_path()
+    typer.echo(make_token(path))
+    typer.echo(f"mien: this is shown once; its hash is in {path}", err=True)

@@ -28,6 +28,7 @@ LAYERS = {
     "demo": {"extras": ["demo"], "groups": []},
     "train": {"extras": ["train", "kaggle"], "groups": []},
     "outlets": {"extras": ["web", "mqtt", "metrics"], "groups": []},
+    "deploy": {"extras": ["deploy"], "groups": ["build"]},
     "test": {"extras": [], "groups": ["test"]},
     "browser": {"extras": [], "groups": ["browser"]},
     "lint": {"extras": [], "groups": ["lint"]},
