@@ -55,10 +55,10 @@ def to_toml(settings: Config) -> str:
     for each in dataclasses.fields(settings):
         value = getattr(settings, each.name)
         if dataclasses.is_dataclass(value):
-            rows = [f"{key} = {_literal(inner)}" for key, inner in vars(value).items()]
+            rows = [_line(key, inner) for key, inner in vars(value).items()]
             tables += ["", f"[{each.name}]", *rows]
         else:
-            lines.append(f"{each.name} = {_literal(value)}")
+            lines.append(_line(each.name, value))
     return "\n".join([*lines, *tables]) + "\n"
 
 
@@ -83,6 +83,7 @@ def _parsed(text: str, default: Any) -> Any:
         return text.split() if isinstance(default, tuple) else text
 
 
-def _literal(value: Any) -> str:
-    # A JSON string, number or list is a TOML one too.
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+def _line(key: str, value: Any) -> str:
+    # A JSON string, number or list is a TOML one too. What is empty is not set.
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return f"{'# ' if value == '' else ''}{key} = {text}"
