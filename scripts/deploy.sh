@@ -13,7 +13,7 @@ what=$1
 [ -n "${HOST:-}${HOSTS:-}" ] || fail "say where to: make $what HOST=pi@raspberrypi.local, or HOSTS=inventory"
 [ -z "${HOST:-}" ] || [ -z "${HOSTS:-}" ] || fail "give HOST or HOSTS, not both"
 inventory=${HOSTS:-$HOST,}
-export ANSIBLE_NOCOWS=1 ANSIBLE_RETRY_FILES_ENABLED=0 ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3
+export ANSIBLE_PIPELINING=1 ANSIBLE_NOCOWS=1 ANSIBLE_RETRY_FILES_ENABLED=0 ANSIBLE_PYTHON_INTERPRETER=/usr/bin/python3
 export ANSIBLE_HOST_KEY_CHECKING="${ANSIBLE_HOST_KEY_CHECKING:-True}" ANSIBLE_DISPLAY_SKIPPED_HOSTS=0
 [ -z "${SSH_CONFIG:-}" ] || export ANSIBLE_SSH_ARGS="-F $SSH_CONFIG"
 
@@ -77,5 +77,12 @@ for kind in $kinds; do
         cp "$wheel" "$folder"
         cp "$build/release.txt" "$folder/release.txt"
     fi
+    # One archive: a file at a time takes a slow network minutes.
+    work=$(mktemp -d)
+    mkdir "$work/wheels"
+    cp "$folder"/*.whl "$work/wheels"
+    cp "$build/release.txt" "$build/mien.service" "$build/README.md" "$work"
+    tar -C "$work" -cf "$folder.tar" wheels release.txt mien.service README.md
+    rm -r "$work"
 done
 play deploy -e "build=$build" -e "release=$release" -e "packages=${PACKAGES:-auto}"
