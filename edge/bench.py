@@ -222,7 +222,7 @@ def _run(
         observation = pipeline.observe(Frame(frame.index, frame.time, frame.image, gray))
         observed = time.perf_counter()
         if settings.overlay:
-            draw_overlay(frame.image, observation.readings)
+            draw_overlay(frame.image, observation.readings, settings.privacy.notice)
         times.append(1000 * (time.perf_counter() - start))
         found += len(observation.readings)
         if stages is not None:

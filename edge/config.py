@@ -31,6 +31,7 @@
     [privacy]
     notice = "Emotions are being read"      # shown wherever a picture is
     blur = false                            # make faces unrecognizable in every picture that leaves the pipeline
+    picture = true                          # false: the live page has no picture, only what was read in it
 
 Paths are relative to the folder that `mien` is run in.
 """
@@ -101,6 +102,7 @@ class PrivacyConfig:
 
     notice: str = "Emotions are being read"
     blur: bool = False
+    picture: bool = True
 
 
 @dataclass(frozen=True)

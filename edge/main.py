@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,7 @@ def run(
             "--sink",
             metavar="URI",
             help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, "
-            "mqtt://HOST, metrics: (several are allowed).",
+            "http://127.0.0.1:8080, mqtt://HOST, metrics: (several are allowed).",
             show_default="jsonl:-; on a terminal one line of what goes on",
         ),
     ] = None,
@@ -68,6 +69,9 @@ def run(
         Path | None, typer.Option("--stats", help="Write frame rate and stage timings to this JSON file.")
     ] = None,
     threads: ThreadsOption = None,
+    no_picture: Annotated[
+        bool, typer.Option("--no-picture", help="The live page has no picture, only what was read in it.")
+    ] = False,
 ) -> None:
     """Find the faces of a SOURCE, read their emotions, log or show them.
 
@@ -78,6 +82,8 @@ def run(
     settings = settings.override(
         source=source, model=model, sinks=tuple(sink) if sink else None, loop=loop, threads=threads
     )
+    if no_picture:
+        settings = settings.override(privacy=replace(settings.privacy, picture=False))
     if not sink and settings.sinks == Config().sinks and sys.stdout.isatty() and sys.stderr.isatty():
         settings = settings.override(sinks=())  # people get one line, not a flood of them
     if not settings.source:
@@ -161,6 +167,8 @@ def _run(settings: Config, max_frames: int | None, *more_sinks: Sink) -> Stats:
             settings.overlay,
             without_password(settings.source),
             f"{classifier.card.name} {classifier.card.version}",
+            notice=settings.privacy.notice,
+            blur=settings.privacy.blur,
         )
         return pipeline.run(max_frames)
 
@@ -306,6 +314,24 @@ def info(
     for name, value in rows.items():
         if value:
             typer.echo(f"{name:14}{value}")
+
+
+@app.command()
+def token(
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="Where its hash goes.", show_default="the state directory, where the page looks"),
+    ] = None,
+) -> None:
+    """Make the token that the live page asks for beyond this machine, and show it this once.
+
+    The one before stops counting at once, and every browser must log in again.
+    """
+    from .sinks.webpage.access import make_token, token_path
+
+    path = file or token_path()
+    typer.echo(make_token(path))
+    typer.echo(f"mien: this is shown once; its hash is in {path}", err=True)
 
 
 @app.command()

@@ -29,13 +29,16 @@ _COLOURS: dict[str, Colour] = {
 }
 _OTHERS: tuple[Colour, ...] = (_ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _VERMILION, _PURPLE)
 
+NOTICE = "Emotions are being read"
+"""What is shown of a notice of which OpenCV's fonts can show nothing."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LEAST_TEXT = 9
 """Height of a capital below which the font can't be read, pixels."""
 
 
-def draw_overlay(image: Image, readings: Sequence[Reading]) -> Image:
-    """A new picture: `image` (uint8 [H, W, 3], B, G, R) with a box and a label for each reading."""
+def draw_overlay(image: Image, readings: Sequence[Reading], notice: str = "") -> Image:
+    """A new picture: `image` (uint8 [H, W, 3], B, G, R) with a box and a label for each reading, a notice on top."""
     picture = image.copy()
     height, width = picture.shape[:2]
     text_height = max(_LEAST_TEXT, round(min(height, width) / 32))
@@ -45,6 +48,8 @@ def draw_overlay(image: Image, readings: Sequence[Reading]) -> Image:
         _draw_box(picture, reading, line)
     for reading in readings:
         _draw_label(picture, reading, text_height, line)
+    if notice:
+        _draw_notice(picture, notice, max(_LEAST_TEXT, round(0.8 * text_height)))
     return picture
 
 
@@ -71,8 +76,12 @@ def label_text(reading: Reading) -> str:
     """Such as ``happy 87%`` or ``uncertain``; OpenCV's fonts have ASCII only, so accents are taken off."""
     if reading.emotion == UNCERTAIN:
         return UNCERTAIN
-    plain = unicodedata.normalize("NFKD", reading.emotion).encode("ascii", "ignore").decode() or "?"
-    return f"{plain} {round(100 * reading.confidence)}%"
+    return f"{_plain(reading.emotion) or '?'} {round(100 * reading.confidence)}%"
+
+
+def _plain(text: str) -> str:
+    """What OpenCV's fonts can show of a text."""
+    return " ".join(unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().split())
 
 
 def _draw_box(picture: Image, reading: Reading, line: int) -> None:
@@ -103,3 +112,28 @@ def _draw_label(picture: Image, reading: Reading, text_height: int, line: int) -
     cv2.rectangle(picture, (left, top), (left + plate_width - 1, top + plate_height - 1), colour, cv2.FILLED)
     baseline = top + margin + text_height
     cv2.putText(picture, text, (left + margin, baseline), _FONT, scale, text_colour(colour), thickness, cv2.LINE_AA)
+
+
+def _draw_notice(picture: Image, notice: str, text_height: int) -> None:
+    """White on a dark strip across the picture's top, over as many lines as it takes."""
+    width = picture.shape[1]
+    margin = max(2, text_height // 2)
+    thickness = max(1, round(text_height / 10))
+    scale = cv2.getFontScaleFromHeight(_FONT, text_height, thickness)
+
+    def wide(text: str) -> int:
+        return cv2.getTextSize(text, _FONT, scale, thickness)[0][0]
+
+    lines: list[str] = []
+    for word in (_plain(notice) or NOTICE).split():
+        if lines and wide(f"{lines[-1]} {word}") <= width - 2 * margin:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    step = text_height + margin
+    strip = picture[: margin + step * len(lines)]
+    strip[:] = strip // 4
+    for number, text in enumerate(lines):
+        fitted = scale * min(1.0, max(1, width - 2 * margin) / wide(text))  # of one long word
+        baseline = margin + text_height + number * step
+        cv2.putText(picture, text, (margin, baseline), _FONT, fitted, _WHITE, thickness, cv2.LINE_AA)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from .blur import FaceBlur
 from .bundle import Crop
 from .channel import Channel
 from .finder import Finder
@@ -102,10 +103,16 @@ class Pipeline:
         overlay: bool = True,
         source_name: str = "",
         model_name: str = "",
+        notice: str = "",
+        blur: bool = False,
     ) -> None:
-        """Without `overlay` sinks get pictures as they came; the names are for the status."""
+        """Without `overlay` sinks get pictures as they came; the names are for the status.
+
+        `notice` is drawn with the overlay. With `blur` no sink gets a picture with a face in it that was found.
+        """
         self._source, self._finder, self._classifier, self._smoother = source, finder, classifier, smoother
-        self._sinks, self._overlay = sinks, overlay
+        self._sinks, self._overlay, self._notice = sinks, overlay, notice
+        self._blur = FaceBlur() if blur else None
         self._stopped = False
         self._missed = 0
         self._timings: dict[str, deque[float]] = {stage: deque(maxlen=_REMEMBERED) for stage in STAGES}
@@ -240,13 +247,15 @@ class Pipeline:
         return self._classifier.scores(np.stack(crops))
 
     def _write(self, observation: Observation) -> None:
+        if self._blur is not None:
+            observation = self._blur.apply(observation)
         picture = None
         # Asked once: a sink may want pictures only while somebody looks.
         wanting = {sink for sink in self._sinks if sink.wants_picture}
         if wanting:
-            picture = observation.frame.image
+            picture = image = observation.frame.image
             if self._overlay:
-                picture = self._timed("draw", lambda: draw_overlay(observation.frame.image, observation.readings))
+                picture = self._timed("draw", lambda: draw_overlay(image, observation.readings, self._notice))
 
         def write() -> None:
             for sink in self._sinks:

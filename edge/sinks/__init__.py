@@ -28,6 +28,21 @@ class _Kind(NamedTuple):
     """What it takes of the configuration."""
 
 
+def _web(form: str) -> _Kind:
+    return _Kind(
+        ".web",
+        "WebSink",
+        form,
+        whole=True,
+        extra="web",
+        options=lambda config: {
+            "name": config.name,
+            "notice": config.privacy.notice,
+            "picture": config.privacy.picture,
+        },
+    )
+
+
 _KINDS = {
     "jsonl": _Kind(".jsonl", "JsonlSink"),
     "video": _Kind(".video", "VideoSink"),
@@ -40,6 +55,8 @@ _KINDS = {
         "[PATH]",
         options=lambda config: {"keep_days": config.events.keep_days, "keep_mb": config.events.keep_mb},
     ),
+    "http": _web("[//HOST:PORT]"),
+    "https": _web("//HOST:PORT?cert=FILE&key=FILE"),
     "mqtt": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
     "mqtts": _Kind(".mqtt", "MqttSink", "//HOST", True, "mqtt", lambda config: {"name": config.name}),
     "metrics": _Kind(".metrics", "MetricsSink", "[//HOST:PORT]", True, "metrics", lambda config: {"name": config.name}),

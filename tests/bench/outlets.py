@@ -39,6 +39,7 @@ from mien.edge.finder import Following
 from mien.edge.pipeline import Pipeline
 from mien.edge.sinks import Sink, open_sink
 from mien.edge.sinks.background import detached
+from mien.edge.sinks.web import WebSink
 from mien.edge.smoother import Smoother
 from mien.edge.sources import open_source
 from mien.edge.sources.fake import FakeSource
@@ -49,6 +50,16 @@ import sys, time, urllib.request
 while True:
     time.sleep(1)
     urllib.request.urlopen(sys.argv[1], timeout=5).read()
+"""
+
+VIEWER = """
+import sys, threading, urllib.request
+def take(path):
+    with urllib.request.urlopen(sys.argv[1] + path) as answer:
+        while answer.read1(65536):
+            pass
+threading.Thread(target=take, args=("/api/v1/stream",), daemon=True).start()
+take("/picture.mjpeg")
 """
 
 
@@ -124,6 +135,18 @@ class Bench:
         with self.mqtt() as sink, running("mosquitto_sub", "-p", str(self._port), "-t", "#"):
             yield sink
 
+    def web(self) -> contextlib.AbstractContextManager[Sink]:
+        return self._sink("http://127.0.0.1:0")
+
+    @contextlib.contextmanager
+    def web_used(self) -> Iterator[Sink]:
+        with self.web() as sink:
+            assert isinstance(sink, WebSink)
+            with running(sys.executable, "-c", VIEWER, f"http://127.0.0.1:{sink.port}"):
+                yield sink
+            if sink.pictures == 0:
+                sys.exit("the viewer got no picture")
+
     @contextlib.contextmanager
     def terminal_used(self) -> Iterator[Sink]:
         from rich.console import Console
@@ -153,6 +176,8 @@ OUTLETS = (
     "metrics_used",
     "mqtt",
     "mqtt_used",
+    "web",
+    "web_used",
     "terminal_used",
     "clips_used",
     "video_used",

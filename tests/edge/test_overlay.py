@@ -90,6 +90,41 @@ def test_the_label_stays_within_the_picture(box: Box) -> None:
     assert is_plate[rows[0] :].sum() >= 0.9 * expected, "the plate is cut off"
 
 
+def notice_of(notice: str, height: int = 480, width: int = 640, level: int = 255) -> np.ndarray:
+    """Where white text is in the strip at the top of a picture, and the strip's height, from its darkened rows."""
+    drawn = draw_overlay(np.full((height, width, 3), level, np.uint8), [], notice)
+    strip = np.flatnonzero((drawn[:, 0] == level // 4).all(axis=1))
+    return (drawn[: len(strip)] > 150).all(axis=2)
+
+
+@pytest.mark.parametrize("height, width", [(120, 160), (480, 640), (1080, 1920)])
+def test_the_notice_can_be_read_on_a_strip_of_its_own(height: int, width: int) -> None:
+    text = notice_of("Emotions are being read", height, width)
+    rows, columns = np.flatnonzero(text.any(axis=1)), np.flatnonzero(text.any(axis=0))
+    assert 9 <= rows[-1] - rows[0] <= 0.12 * height or width < 320
+    assert columns[0] > 0 and columns[-1] < width - 1 and 1 < len(text) < 0.4 * height
+
+
+def test_a_long_notice_takes_more_lines() -> None:
+    short, long = notice_of("Emotions are being read"), notice_of("Emotions are being read by a camera here " * 5)
+    assert len(long) >= 2.5 * len(short)
+    assert long[:, -3:].sum() == 0, "it runs out of the picture"
+    word = notice_of("Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamtengesellschaft" * 2)
+    assert word[:, -3:].sum() == 0 and word.sum() > 100
+
+
+def test_a_notice_in_a_script_that_cant_be_drawn_is_said_in_english() -> None:
+    assert np.array_equal(notice_of("感情が読み取られています"), notice_of("Emotions are being read"))
+    assert np.array_equal(notice_of("Gefühle"), notice_of("Gefuhle"))
+
+
+def test_a_notice_lies_over_what_else_is_drawn() -> None:
+    boxes = [reading(Box(0, -200, 640, 205))]
+    image = np.full((480, 640, 3), 255, np.uint8)
+    with_box, without = draw_overlay(image, boxes, "Read"), draw_overlay(image, [], "Read")
+    assert ((with_box[:20] > 200).all(axis=2) == (without[:20] > 200).all(axis=2)).mean() > 0.95
+
+
 @given(
     st.integers(1, 80),
     st.integers(1, 80),
@@ -100,5 +135,5 @@ def test_the_label_stays_within_the_picture(box: Box) -> None:
 )
 @settings(deadline=None)
 def test_any_boxes_on_any_picture(height: int, width: int, boxes: list[Box]) -> None:
-    drawn = draw_overlay(np.zeros((height, width, 3), np.uint8), [reading(box) for box in boxes])
+    drawn = draw_overlay(np.zeros((height, width, 3), np.uint8), [reading(box) for box in boxes], "Read by a machine")
     assert drawn.shape == (height, width, 3) and drawn.dtype == np.uint8

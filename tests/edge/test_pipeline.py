@@ -15,6 +15,7 @@ from mien.edge.classifier import Classifier
 from mien.edge.detector import HaarDetector
 from mien.edge.errors import SinkError, SourceError
 from mien.edge.finder import EveryFrame, Following
+from mien.edge.overlay import draw_overlay
 from mien.edge.pipeline import STAGES, Pipeline
 from mien.edge.records import Box, Frame, Image, Observation
 from mien.edge.sinks.base import Sink
@@ -103,6 +104,34 @@ def test_pictures_only_for_sinks_that_want_them() -> None:
 
     stats, _ = run(levels(200), Keeper(wants_picture=False))
     assert stats.stages_ms["draw"] == 0
+
+
+@pytest.mark.parametrize("overlay", [True, False])
+def test_no_sink_gets_a_face_if_faces_are_hidden(overlay: bool) -> None:
+    fine = np.indices((48, 64)).sum(0) % 2 * 255
+    source = FakeSource([np.dstack([fine] * 3).astype(np.uint8)])
+    keeper, other = Keeper(), Keeper(wants_picture=False)
+    with source:
+        Pipeline(
+            source, EveryFrame(BrightestCorner()), MeanClassifier(), plain(), [keeper, other], overlay, blur=True
+        ).run()
+    ((observation, picture),) = keeper.seen
+    ((unseen, _),) = other.seen
+    inner = np.s_[25:40, 35:60]  # within the second face's box
+    hidden = observation.frame.image
+    assert np.array_equal(picture, draw_overlay(hidden, observation.readings) if overlay else hidden)
+    for image in (observation.frame.image, observation.frame.gray, unseen.frame.image, unseen.frame.gray):
+        assert image[inner].std() < 10
+
+
+def test_the_notice_is_drawn_with_the_overlay() -> None:
+    for overlay in (True, False):
+        keeper = Keeper()
+        with levels(200) as source:
+            finder = EveryFrame(BrightestCorner())
+            Pipeline(source, finder, MeanClassifier(), plain(), [keeper], overlay, notice="Read").run()
+        picture = keeper.seen[0][1]
+        assert picture is not None and bool((picture[:3, -5:] == 50).all()) is overlay
 
 
 def test_without_overlay_pictures_stay_as_they_came() -> None:
