@@ -31,6 +31,8 @@ _LONGEST = 60.0
 """Seconds of one clip; where events go on, another one follows."""
 _QUALITY = 85
 """Of the pictures that wait for an event, as JPEG: as they come they would fill the memory."""
+_APART = 0.08
+"""Least seconds between two of them: nobody may ever want them, and each costs milliseconds."""
 _NAME = re.compile(r"\d{8}-\d{6}-face\d+-[^/]*\.avi")
 """What is removed when it is old: nothing else in the folder."""
 
@@ -104,7 +106,8 @@ class ClipsSink(BackgroundSink):
         return event.kind in ("face_appeared", "emotion_began")
 
     def _remember(self, observation: Observation, picture: Image) -> None:
-        if self._before == 0:
+        passed = observation.frame.time - self._recent[-1].observation.frame.time if self._recent else _APART
+        if self._before == 0 or 0 <= passed < _APART:
             return
         good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         if good:

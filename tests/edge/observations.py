@@ -58,17 +58,28 @@ def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 class Camera(FakeSource):
-    """Live, at its own pace: `frames` pictures, one each `interval` seconds, numbered without gaps."""
+    """Live: `frames` pictures, one each `interval` seconds, numbered without gaps.
+
+    With `written` it waits, at most ten seconds, until all but the last two of its frames have come out: a slow machine
+    drops none then, but a sink that holds up the run holds up the camera for so long.
+    """
 
     live = True
 
-    def __init__(self, frames: int, interval: float = 0.004) -> None:
+    def __init__(self, frames: int, interval: float = 0.004, written: Callable[[], int] | None = None) -> None:
         super().__init__([np.full((48, 64, 3), 200, np.uint8)] * frames)
-        self._interval = interval
+        self._interval, self._written = interval, written
+        self.waited_in_vain = 0
 
     def frames(self) -> Iterator[Frame]:
         for frame in super().frames():
             time.sleep(self._interval)
+            deadline = time.monotonic() + 10
+            while self._written and self._written() < frame.index - 2 and not self._stopped:
+                if time.monotonic() > deadline:
+                    self.waited_in_vain += 1
+                    break
+                time.sleep(0.001)
             yield replace(frame, time=time.time())
 
 
@@ -95,6 +106,11 @@ class Keeper(BackgroundSink):
         super().__init__()
         self.got: list[tuple[Observation, Image | None]] = []
         self.finished = False
+        self.written = 0
+
+    def write(self, observation: Observation, picture: Image | None = None) -> None:
+        super().write(observation, picture)
+        self.written += 1
 
     def deliver(self, observation: Observation, picture: Image | None) -> None:
         if self._gate:

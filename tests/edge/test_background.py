@@ -92,10 +92,10 @@ def test_a_camera_goes_on_at_its_rate_past_a_stuck_sink(monkeypatch: pytest.Monk
     monkeypatch.setattr(background, "_PATIENCE", 0.1)
     gate, free = Gate(), Keeper()
     stuck = Keeper(gate=gate)
-    with Camera(300) as camera, stuck, free:
+    with Camera(300, written=lambda: free.written) as camera, stuck, free:
         pipeline = Pipeline(camera, EveryFrame(OneBox()), Dark(), Smoother(("dark",), 0.0, 0.0, 0.0), [stuck, free])
         stats = pipeline.run()
-        assert stats.frames == 300 and stats.dropped == {"capture": 0, "output": 0}
+        assert stats.frames == 300 and stats.dropped == {"capture": 0, "output": 0} and not camera.waited_in_vain
         status = pipeline.status()
         assert status.queue_depth["sink"] > 250, "what is stuck waits in the sink, not in the pipeline"
         wait_for(lambda: len(free.got) == 300)

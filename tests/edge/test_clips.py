@@ -50,6 +50,19 @@ def test_one_clip_goes_on_while_things_happen_and_another_follows(tmp_path: Path
     assert levels(second) == pytest.approx(list(range(74, 91)), abs=2)
 
 
+def test_a_fast_camera_is_kept_coarsely_before_an_event_and_wholly_after(tmp_path: Path) -> None:
+    sink = ClipsSink(f"{tmp_path}?before=1&after=0.5", 50.0)
+    sink.open()
+    for index in range(100):
+        faces = [(1, "happy")] if index == 60 else []
+        sink.deliver(seen(NOON + index / 50, *faces), np.full((48, 64, 3), 2 * index, np.uint8))
+    sink.close()
+    (path,) = tmp_path.iterdir()
+    found = levels(path)
+    assert len(found) == pytest.approx(75, abs=5), "it keeps pace"
+    assert len({round(level / 4) for level in found[:45]}) <= 14 and len(set(found[-20:])) >= 15
+
+
 def test_only_chosen_emotions(tmp_path: Path) -> None:
     sink = ClipsSink(f"{tmp_path}?before=0&after=0.5&emotions=sad,angry", 10.0)
     sink.open()

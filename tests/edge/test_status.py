@@ -35,7 +35,7 @@ def test_the_status_of_a_run_while_it_goes_on() -> None:
             during.append(self.status())
 
     first, second = Asker(fails_at=range(3)), Keeper(fails_at=range(3))
-    with Camera(200) as camera, first, second:
+    with Camera(200, written=lambda: second.written) as camera, first, second:
         pipeline = make_pipeline(camera, first, second)
         pipeline.run()
         status = pipeline.status()
