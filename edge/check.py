@@ -166,7 +166,9 @@ def check_model(settings: Config, trial: bool) -> Check:
 
 
 def check_camera(settings: Config, root: Path, frames: bool) -> Check:
-    """Whether the source's camera is there, free, and gives frames."""
+    """Whether the source's camera is there, free, and, unless left out, gives `frames`."""
+    # A service waits for a camera that isn't there yet; that is no reason not to start it.
+    missing = FAIL if frames else WARN
     scheme = settings.source.partition("://")[0].lower()
     if scheme not in _LIVE:
         what = settings.source or "no source is configured"
@@ -179,13 +181,13 @@ def check_camera(settings: Config, root: Path, frames: bool) -> Check:
         device = root / urlsplit(settings.source).path.lstrip("/")
         if not device.exists():
             there = ", ".join(sorted(f"/dev/{node.name}" for node in (root / "dev").glob("video*"))) or "none"
-            return Check("camera", FAIL, f"no {settings.source}; found: {there}", "plug it in, or name another")
+            return Check("camera", missing, f"no {settings.source}; found: {there}", "plug it in, or name another")
         if not os.access(device, os.R_OK | os.W_OK):
             return Check(
                 "camera", FAIL, f"no permission for {device}", "sudo usermod -aG video USER, then log in again"
             )
         if users := holders(device, root / "proc"):
-            return Check("camera", FAIL, f"{device} is used by {', '.join(users)}", "end that program")
+            return Check("camera", missing, f"{device} is used by {', '.join(users)}", "end that program")
     if not frames:
         return Check("camera", OK, f"{settings.source}, not opened")
     from .sources import open_source
