@@ -8,6 +8,7 @@ HOST =
 HOSTS =
 SSH_CONFIG =
 BUNDLE =
+MINUTES =
 export PYTHON OPENCV HOST HOSTS SSH_CONFIG
 
 setup = @sh scripts/setup.sh
@@ -15,7 +16,7 @@ RUN = $(or $(OUT),runs/default)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-edge test-device test-machine deploy deploy-model undeploy figures data train convert bench bench-train bench-outlets lint format lock wheel clean
+.PHONY: help demo test test-edge test-device test-machine soak deploy deploy-model undeploy figures data train convert bench bench-train bench-outlets lint format lock wheel clean
 
 help: ## list the targets
 	@echo "make TARGET [DATA=…] [SOURCE=…] [OUT=…] [ARGS='…'] [PYTHON=python3.x] [OPENCV=desktop|headless]"
@@ -40,6 +41,10 @@ test-device: ## deploy to a container with systemd, break it, and see it recover
 test-machine: ## the same on an emulated machine with a camera and a display (root, half an hour)
 	$(setup) demo outlets deploy test
 	MIEN_TEST_DEVICE=machine .venv/bin/pytest -s tests/device/test_machine.py $(ARGS)
+
+soak: ## run for MINUTES=60 or 300,000 frames and see that nothing grows
+	$(setup) demo
+	.venv/bin/python tests/bench/soak.py --minutes $(or $(MINUTES),60) $(ARGS)
 
 deploy: ## put Mien on HOST=pi@raspberrypi.local or HOSTS=inventory, as a service
 	$(setup) deploy
