@@ -22,6 +22,7 @@ from .records import Image
 
 DEVICE = Path("/dev/fb0")
 _TERMINALS = (Path("/dev/tty0"), Path("/dev/tty1"))
+_HIDE_CURSOR, _SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 _VARIABLE, _FIXED = 0x4600, 0x4602  # FBIOGET_VSCREENINFO, FBIOGET_FSCREENINFO
 _SET_MODE, _TEXT, _GRAPHICS = 0x4B3A, 0, 1  # KDSETMODE, KD_TEXT, KD_GRAPHICS
 
@@ -88,22 +89,21 @@ class Framebuffer:
             self._memory.close()
         if self._terminal is not None:
             with contextlib.suppress(OSError):
+                os.write(self._terminal, _SHOW_CURSOR)
                 fcntl.ioctl(self._terminal, _SET_MODE, _TEXT)
             os.close(self._terminal)
             self._terminal = None
 
     def _take_terminal(self) -> None:
-        """Has the kernel draw no text; without the right to it the picture is drawn over the text."""
+        """Keeps the console off the picture, as far as this user may."""
         for path in _TERMINALS:
             try:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
             except OSError:
                 continue
-            try:
-                fcntl.ioctl(descriptor, _SET_MODE, _GRAPHICS)
-            except OSError:
-                os.close(descriptor)
-                continue
+            with contextlib.suppress(OSError):
+                os.write(descriptor, _HIDE_CURSOR)  # whoever may write to it can do this
+                fcntl.ioctl(descriptor, _SET_MODE, _GRAPHICS)  # and only its owner this: no text at all
             self._terminal = descriptor
             return
 

@@ -48,7 +48,7 @@ _KINDS = {
     "video": _Kind(".video", "VideoSink"),
     "image": _Kind(".picture", "PictureSink"),
     "window": _Kind(".window", "WindowSink", "[]"),
-    "screen": _Kind(".screen", "open_screen", "[DEVICE]", options=lambda config: {"notice": config.privacy.notice}),
+    "screen": _Kind(".screen", "open_screen", "[DEVICE]"),
     "clips": _Kind(".clips", "ClipsSink", "FOLDER"),
     "history": _Kind(
         ".history",

@@ -46,7 +46,6 @@ class ScreenSink(BackgroundSink):
         self,
         target: str = "",
         frame_rate: float = 25.0,
-        notice: str = "",
         *,
         connectors: Path = Path("/sys/class/drm"),
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +55,7 @@ class ScreenSink(BackgroundSink):
             raise ConfigError(f"screen:{target} must be screen:, or name a device such as screen:/dev/fb0")
         super().__init__(size=1)
         self._device, self._any = Path(target or DEVICE), not target
-        self._frame_rate, self._notice, self._connectors, self._clock = frame_rate, notice, connectors, clock
+        self._connectors, self._clock = connectors, clock
         self._display: Framebuffer | None = None
         self._next_look = self._next_picture = 0.0
         self._told = False
@@ -89,8 +88,8 @@ class ScreenSink(BackgroundSink):
         words = [f"{len(observation.readings)} face{'s' * (len(observation.readings) != 1)}"]
         if self._status is not None:
             words.append(f"{self._status().fps:.0f} frames/s")
-        words += [time.strftime("%H:%M:%S", time.localtime(observation.frame.time)), self._notice]
-        text = "  |  ".join(word for word in words if word).encode("ascii", "replace").decode()
+        words.append(time.strftime("%H:%M:%S", time.localtime(observation.frame.time)))
+        text = "  |  ".join(words)
         letters = strip * 0.5
         scale = cv2.getFontScaleFromHeight(_FONT, round(letters), 1)
         (length, _), _ = cv2.getTextSize(text, _FONT, scale, 1)
@@ -136,7 +135,7 @@ class ScreenSink(BackgroundSink):
         return not states or any(state != "disconnected" for state in states)
 
 
-def open_screen(target: str = "", frame_rate: float = 25.0, notice: str = "") -> Sink:
+def open_screen(target: str = "", frame_rate: float = 25.0) -> Sink:
     """A window where a desktop session is, else the frame buffer. Raises ConfigError."""
     if not target and (os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")):
         from .window import check_display
@@ -147,4 +146,4 @@ def open_screen(target: str = "", frame_rate: float = 25.0, notice: str = "") ->
             log.warning("%s; tries the frame buffer", error)
         else:
             return WindowSink("", frame_rate)
-    return ScreenSink(target, frame_rate, notice)
+    return ScreenSink(target, frame_rate)

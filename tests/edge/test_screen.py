@@ -72,7 +72,7 @@ def test_pixels_lie_where_the_mode_says(bits: int, tmp_path: Path, monkeypatch: 
 
 
 def test_a_picture_fills_the_screen_above_its_strip(device: Path) -> None:
-    sink = ScreenSink(str(device) if str(device).startswith("/dev/") else "", notice="Emotions are being read")
+    sink = ScreenSink()
     sink._device = device
     with sink:
         sink.write(observation(), PICTURE)
@@ -98,7 +98,7 @@ def test_without_a_display_the_run_goes_on_and_one_that_comes_is_used(
     status.parent.mkdir(parents=True)
     status.write_text("disconnected\n")
     now = [0.0]
-    sink = ScreenSink(notice="", connectors=connectors, clock=lambda: now[0])
+    sink = ScreenSink(connectors=connectors, clock=lambda: now[0])
     sink._device = device
 
     def second() -> np.ndarray:
