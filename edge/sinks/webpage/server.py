@@ -145,11 +145,12 @@ def make_protocol() -> type[asyncio.Protocol]:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Limited(H11Protocol):
+        app: Any
         _deadline: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            app = self.app
+            app: Any = self.app
 
             async def app_that_can_abort(scope: Any, receive: Any, send: Any) -> None:
                 scope["mien.abort"] = transport.abort
