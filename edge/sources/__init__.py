@@ -42,10 +42,17 @@ def open_source(uri: str, loop: bool = False, patience: Patience | None = None) 
     A path is a picture, a video, a folder of pictures or a camera's device. With `patience` a live source is opened
     again when it fails. Raises ConfigError, SourceError, RuntimeMissing.
     """
-    source = _open(uri, loop)
+    again = partial(_open, uri, loop)
+    try:
+        source = again()
+    except SourceError:
+        # A camera that auto:// doesn't find yet may be waited for; a file that isn't there may not.
+        if patience is None or not patience.from_start or uri.partition("://")[0].lower() not in _SCHEMES:
+            raise
+        return Recovering(again, patience)
     if patience is None or not source.live:
         return source
-    return Recovering(partial(_open, uri, loop), patience)
+    return Recovering(again, patience)
 
 
 def _open(uri: str, loop: bool) -> Source:

@@ -155,3 +155,23 @@ def test_a_real_reader_of_a_stalling_capture_is_reopened() -> None:
     with pytest.raises(CameraLost), source:
         list(source)
     assert len(made) == 3 and source.restarts == 2
+
+
+def test_a_camera_that_auto_does_not_find_is_waited_for_by_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mien.edge.sources import auto, open_source
+
+    found: list[Source] = []
+
+    def open_any(uri: str, loop: bool = False) -> Source:
+        if len(found) < 2:
+            found.append(FakeSource([]))
+            raise SourceError("no camera is there")
+        return Flaky(3)
+
+    monkeypatch.setattr(auto, "open_any", open_any)
+    with pytest.raises(SourceError, match="no camera is there"):
+        open_source("auto://", patience=Patience())
+    with open_source("auto://", patience=Patience(first_wait=0.01, from_start=True)) as source:
+        assert len(list(islice(source, 3))) == 3
+    with pytest.raises(SourceError, match="no file or folder"):
+        open_source("missing.mp4", patience=Patience(from_start=True))
