@@ -44,6 +44,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     done = it.make("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     print(f"\ndeployed to a clean image in {time.monotonic() - began:.0f} s")
+    assert "shown this once: " in done.stdout
     yield it
     it.stop()
 
@@ -61,6 +62,7 @@ def test_redeploying_changes_nothing(machine: Machine) -> None:
     before = machine.state()["MainPID"]
     done = machine.make("deploy")
     assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-1500:]
+    assert "shown this once" not in done.stdout
     assert machine.state()["MainPID"] == before
     assert "film.avi" in machine.ssh("sudo cat /etc/mien/config.toml"), "an edited configuration was overwritten"
 
