@@ -65,7 +65,7 @@ class Engine(Protocol):
         """What a run depends on beside the recipe, for config.json."""
 
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
-        """Trains the epochs that `folder` lacks, and keeps each in it."""
+        """Trains the epochs that `folder` lacks, and keeps each in it. Keras' random numbers are seeded already."""
 
 
 def has_bfloat16() -> bool:

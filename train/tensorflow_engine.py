@@ -47,7 +47,6 @@ class TensorflowEngine:
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
         """Trains the epochs that `folder` lacks, and keeps each in it."""
         recipe, workers, classes = job.recipe, self.workers, len(job.classes)
-        keras.utils.set_random_seed(job.seed)
         tf.config.experimental.enable_op_determinism()
         keras.config.set_dtype_policy(recipe.precision)
         teachers = Teachers(job.teachers, job.classes) if job.teachers else None

@@ -74,7 +74,6 @@ class TorchEngine:
             # Batches are made in a thread of their own, so that one core less is left for the network.
             torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
         folder.kind = "pt"
-        keras.utils.set_random_seed(job.seed)
         keras.config.set_dtype_policy("float32")
         model = build(recipe.arch, job.shape, len(job.classes))
         network = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
