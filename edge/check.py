@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from .status import Board
 OK, WARN, FAIL = "ok", "warn", "fail"
 CASCADE_SHA256 = "0f7d4527844eb514d4a4948e822da90fbb16a34a0bbbbc6adc6498747a5aafb0"
 """Of OpenCV's haarcascade_frontalface_default.xml."""
+_PASSING = ("camera", "disk", "board")
+"""Checks of what may mend itself."""
 _LIVE = ("auto", "picamera2", "v4l2")
 _SPACE_WARN, _SPACE_FAIL = 500 << 20, 20 << 20
 """Bytes free where logs go."""
@@ -76,7 +78,9 @@ def run_checks(
         raise ConfigError(f"no check {sorted(unknown)[0]!r}: they are {', '.join(checks)}")
     for name in only or checks:
         try:
-            yield checks[name]()
+            check = checks[name]()
+            # A service waits for its camera, and goes on without a log: neither is a reason not to start it.
+            yield replace(check, status=WARN) if fast and check.status == FAIL and name in _PASSING else check
         except Exception as error:  # a check that stumbles is a finding too, and no reason to hide the others
             yield Check(name, WARN, f"could not be checked: {type(error).__name__}: {error}")
 
@@ -167,8 +171,6 @@ def check_model(settings: Config, trial: bool) -> Check:
 
 def check_camera(settings: Config, root: Path, frames: bool) -> Check:
     """Whether the source's camera is there, free, and, unless left out, gives `frames`."""
-    # A service waits for a camera that isn't there yet; that is no reason not to start it.
-    missing = FAIL if frames else WARN
     scheme = settings.source.partition("://")[0].lower()
     if scheme not in _LIVE:
         what = settings.source or "no source is configured"
@@ -181,13 +183,13 @@ def check_camera(settings: Config, root: Path, frames: bool) -> Check:
         device = root / urlsplit(settings.source).path.lstrip("/")
         if not device.exists():
             there = ", ".join(sorted(f"/dev/{node.name}" for node in (root / "dev").glob("video*"))) or "none"
-            return Check("camera", missing, f"no {settings.source}; found: {there}", "plug it in, or name another")
+            return Check("camera", FAIL, f"no {settings.source}; found: {there}", "plug it in, or name another")
         if not os.access(device, os.R_OK | os.W_OK):
             return Check(
                 "camera", FAIL, f"no permission for {device}", "sudo usermod -aG video USER, then log in again"
             )
         if users := holders(device, root / "proc"):
-            return Check("camera", missing, f"{device} is used by {', '.join(users)}", "end that program")
+            return Check("camera", FAIL, f"{device} is used by {', '.join(users)}", "end that program")
     if not frames:
         return Check("camera", OK, f"{settings.source}, not opened")
     from .sources import open_source

@@ -134,8 +134,10 @@ def test_a_model_with_a_flipped_bit_is_named(machine: Machine) -> None:
 @pytest.fixture(scope="module")
 def other_camera(machine: Machine) -> Machine:
     """The machine with another camera, which shows a test pattern, and can be stalled and unplugged."""
+    machine.ssh("sudo systemctl stop mien")  # the module can't be unloaded while it has the camera open
     machine.pilab("camera", "off")
     machine.pilab("camera", "vivid")
+    machine.ssh("sudo systemctl start mien")
     machine.wait_for_frames(400)
     return machine
 
