@@ -64,8 +64,11 @@ class Engine(Protocol):
     def describe(self) -> dict[str, Any]:
         """What a run depends on beside the recipe, for config.json."""
 
+    def seed(self, seed: int) -> None:
+        """Makes what is drawn from now on follow from `seed`."""
+
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
-        """Trains the epochs that `folder` lacks, and keeps each in it. Keras' random numbers are seeded already."""
+        """Trains the epochs that `folder` lacks, and keeps each in it."""
 
 
 def has_bfloat16() -> bool:

@@ -80,7 +80,7 @@ def fit(
         data.splits["validation"],
         seed,
     )
-    keras.utils.set_random_seed(seed)
+    engine.seed(seed)
     if engine.is_first:
         _sample_sheet(out / "samples.png", faces, recipe.augmentation, seed)
     engine.train(job, folder, verbose)

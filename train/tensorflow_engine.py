@@ -44,6 +44,10 @@ class TensorflowEngine:
         """What a run depends on beside the recipe, for config.json."""
         return {"strategy": {"name": self.workers.name, "workers": self.workers.shard[1]}}
 
+    def seed(self, seed: int) -> None:
+        """Makes what is drawn from now on follow from `seed`."""
+        keras.utils.set_random_seed(seed)
+
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
         """Trains the epochs that `folder` lacks, and keeps each in it."""
         recipe, workers, classes = job.recipe, self.workers, len(job.classes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import queue
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +65,13 @@ class TorchEngine:
     def describe(self) -> dict[str, Any]:
         """What a run depends on beside the recipe, for config.json."""
         return {"strategy": {"name": self._device.type, "workers": 1}}
+
+    def seed(self, seed: int) -> None:
+        """Makes what is drawn from now on follow from `seed`."""
+        # What keras.utils.set_random_seed does, but for TensorFlow, which it would load if it is installed.
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - Keras draws from it
+        torch.manual_seed(seed)
 
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
         """Trains the epochs that `folder` lacks, and keeps each in it. Raises ConfigError."""
