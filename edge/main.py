@@ -31,7 +31,8 @@ def run(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A video, a picture, a folder of pictures, v4l2:///dev/video0, or an rtsp or http address.",
+            help="A video, a picture, a folder of pictures, auto:// (any camera), picamera2://0, "
+            "v4l2:///dev/video0, or an rtsp or http address.",
         ),
     ] = None,
     model: ModelOption = None,
@@ -41,8 +42,8 @@ def run(
         typer.Option(
             "--sink",
             metavar="URI",
-            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, history:, clips:FOLDER, "
-            "http://127.0.0.1:8080, mqtt://HOST, metrics: (several are allowed).",
+            help="jsonl:PATH (- is standard output), video:PATH, image:PATH, window:, screen:, history:, "
+            "clips:FOLDER, http://127.0.0.1:8080, mqtt://HOST, metrics: (several are allowed).",
             show_default="jsonl:-; on a terminal one line of what goes on",
         ),
     ] = None,
