@@ -25,12 +25,13 @@ from mien.edge.dataset import FaceSet
 from mien.edge.errors import ConfigError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import MIXUP_DRAWS, Augment, mixup
+from .augment import MIXUP_DRAWS, mixup
 from .distill import columns, load_teacher
 from .engine import Job, has_bfloat16
 from .model import build
 from .recipe import Recipe
 from .run import RunFolder
+from .torch_augment import TorchAugment
 from .torch_network import TorchNetwork
 
 EVALUATION_BATCH = 256
@@ -162,7 +163,7 @@ class _Feed:
 
     def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
         self._job, self._device, self._autocast = job, device, autocast
-        self._augment = Augment(job.recipe.augmentation)
+        self._augment = TorchAugment(job.recipe.augmentation)
         keras.config.set_dtype_policy("float32")
         self._teachers: list[tuple[TorchNetwork, list[int]]] = []
         for run in job.teachers:
@@ -206,7 +207,7 @@ class _Feed:
                 yield self._batch(rows, rng)
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
-        draws = torch.from_numpy(rng.random((len(rows), Augment.DRAWS + MIXUP_DRAWS), dtype=np.float32)).to(
+        draws = torch.from_numpy(rng.random((len(rows), TorchAugment.DRAWS + MIXUP_DRAWS), dtype=np.float32)).to(
             self._device
         )
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
@@ -242,7 +243,7 @@ def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer:
     kernels = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim == 1]
     groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7)  # Keras' epsilon
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True)  # Keras' epsilon
 
 
 def predict(

@@ -172,3 +172,21 @@ def test_every_network_has_a_twin(tmp_path: Path) -> None:
     differences = dict(line.split() for line in result.stdout.splitlines())
     assert set(differences) == set(ARCHITECTURES)
     assert max(map(float, differences.values())) < 1e-4, differences
+
+
+def test_its_augmentation_is_the_other_engines() -> None:
+    program = """
+import torch
+from mien.train.augment import Augment, Augmentation
+from mien.train.torch_augment import TorchAugment
+
+torch.manual_seed(5)
+images, draws = torch.rand(64, 48, 40, 1) * 255, torch.rand(64, Augment.DRAWS)
+for how in (Augmentation(), Augmentation(shear=20, light=0.2, erase=0.5), Augmentation(flip=False)):
+    difference = TorchAugment(how)(images, draws) - Augment(how)(images, draws)
+    assert difference.abs().max() < 0.05, difference.abs().max()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
