@@ -242,6 +242,9 @@ def check_space(settings: Config) -> Check:
     paths = [Path(target.partition("?")[0]).expanduser().absolute() for target in targets if target not in ("", "-")]
     least = min((shutil.disk_usage(_existing(path)).free, path) for path in paths or [Path.cwd()])
     text = f"{least[0] / (1 << 20):,.0f} MiB free for {least[1]}"
+    for path in paths:
+        if path.parent.is_dir() and not os.access(path if path.exists() else path.parent, os.W_OK):
+            return Check("disk", FAIL, f"{path} can't be written", "see its owner, and whether its disk is read-only")
     if least[0] < _SPACE_FAIL:
         return Check("disk", FAIL, text, "free some: nothing more can be logged")
     if least[0] < _SPACE_WARN:

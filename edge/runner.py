@@ -17,6 +17,7 @@ from .pipeline import Pipeline, Stats
 from .service import Notifier, ServiceSink, log_to_journal
 from .sinks import Sink, open_sink
 from .sinks.background import detached
+from .sinks.patient import Patient
 from .smoother import Smoother
 from .sources import Patience, open_source, without_password
 
@@ -59,6 +60,8 @@ def run(
         sinks = [open_sink(uri, source.frame_rate, settings) for uri in settings.sinks]
         if source.live:
             sinks = [detached(sink) for sink in sinks]
+        if notifier.is_there:
+            sinks = [Patient(sink) for sink in sinks]
         sinks += more_sinks
         if notifier.is_there:
             sinks.append(ServiceSink(notifier))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +22,8 @@ from .base import Capture, Source, make_frame, nominal_rate
 
 TIMEOUT = 15.0
 """Seconds without a frame after which a source counts as stalled; a stalled V4L2 read returns after 10."""
+_VIDIOC_REQBUFS, _VIDEO_CAPTURE, _MEMORY_MMAP = 0xC0145608, 1, 1
+"""Of linux/videodev2.h: the request, the type of the queue, and the kind of its buffers."""
 
 
 class Live(Source):
@@ -138,8 +143,10 @@ def open_camera(uri: str, loop: bool = False, open_capture: Callable[[str, int],
         return capture
 
     def hint() -> str:
-        users = holders(Path(parts.path).resolve())
-        return f"it is used by {', '.join(users)}" if users else "is it plugged in?"
+        device = Path(parts.path).resolve()
+        if users := holders(device):
+            return f"it is used by {', '.join(users)}"
+        return "another program uses it: `sudo mien check` names it" if is_busy(device) else "is it plugged in?"
 
     return Live(f"the camera {parts.path}", connect, hint)
 
@@ -173,6 +180,24 @@ def holders(device: Path, processes: Path = Path("/proc")) -> list[str]:
         except OSError:  # another user's, or gone meanwhile
             continue
     return sorted(found)
+
+
+def is_busy(device: Path) -> bool:
+    """Whether another program streams from a camera, even one of a user whose programs this one may not see."""
+    # VIDIOC_REQBUFS for no buffers: it gives back what this program has, which is nothing, and is refused with EBUSY
+    # while another one has some. Source: the kernel's documentation of V4L2, "ioctl VIDIOC_REQBUFS".
+    request = struct.pack("5I", 0, _VIDEO_CAPTURE, _MEMORY_MMAP, 0, 0)
+    try:
+        descriptor = os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    try:
+        fcntl.ioctl(descriptor, _VIDIOC_REQBUFS, request)
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _check_device(device: Path) -> None:

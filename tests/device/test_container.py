@@ -1,4 +1,7 @@
-"""Deployment and recovery on a container with systemd: minutes. Needs root, and what tests/device/pilab names."""
+"""Deployment and recovery on a container with systemd: minutes. Needs root, and what tests/device/pilab names.
+
+MIEN_TEST_ARCH (amd64, arm64: emulated) and MIEN_TEST_SUITE (bookworm, trixie) say which.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from machine import Machine, broken_tree
+from machine import LOG, Machine, broken_tree
 
-from mien.edge.bundle import DEFAULT_BUNDLE
+from mien.edge.bundle import DEFAULT_BUNDLE, Bundle
+from mien.edge.classifier import Classifier
+from mien.edge.dataset import read_dataset
 from mien.edge.demo import write_moving_picture
 
 pytestmark = pytest.mark.skipif(
@@ -21,6 +27,8 @@ pytestmark = pytest.mark.skipif(
     reason="starts a container with systemd: make test-device, as root",
 )
 
+ARCH, SUITE = os.environ.get("MIEN_TEST_ARCH", "amd64"), os.environ.get("MIEN_TEST_SUITE", "bookworm")
+SHARED = os.environ.get("MIEN_SHARED_DATA")
 CONFIG = """source = "/opt/film.avi"
 loop = true
 model = "mien-base"
@@ -31,7 +39,7 @@ sinks = ["screen:", "jsonl:/var/log/mien/mien.jsonl"]
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A fresh machine, with Mien deployed to it and a film of two photographs in place of a camera."""
-    it = Machine("nspawn")
+    it = Machine("nspawn", ARCH, SUITE)
     it.start()
     film = tmp_path_factory.mktemp("film") / "film.avi"
     write_moving_picture(film)
@@ -39,7 +47,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     it.configure(CONFIG)
     # A film has no rate of its own: without a limit it would take all of the machine that the tests run on.
     it.ssh("sudo mkdir -p /etc/systemd/system/mien.service.d")
-    it.ssh("printf '[Service]\\nCPUQuota=40%%\\n' | sudo tee /etc/systemd/system/mien.service.d/cpu.conf")
+    it.ssh("printf '[Service]\nCPUQuota=40%%\n' | sudo tee /etc/systemd/system/mien.service.d/cpu.conf")
     began = time.monotonic()
     done = it.make("deploy")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
@@ -56,6 +64,28 @@ def test_the_service_reads_the_film(machine: Machine) -> None:
     seen = [face["emotion"] for row in rows for face in row["faces"] if face["emotion"] != "uncertain"]
     assert len(seen) > 100 and seen.count("happy") > 0.9 * len(seen), "the two people smile"
     assert "frames/s" in machine.state()["StatusText"]
+
+
+def test_the_machine_is_checked(machine: Machine) -> None:
+    report = json.loads(machine.ssh("sudo -u mien /opt/mien/current/venv/bin/mien check --json", check=False))
+    found = {check["name"]: check for check in report["checks"]}
+    assert all(found[name]["status"] == "ok" for name in ("system", "opencv", "runtime", "cascade", "model")), report
+    print(f"\n{found['system']['text']}; {found['opencv']['text']}; {found['runtime']['text']}")
+
+
+@pytest.mark.skipif(not SHARED, reason="needs the data set: set MIEN_SHARED_DATA")
+def test_it_reads_200_faces_as_this_machine_does(machine: Machine, tmp_path: Path) -> None:
+    classifier = Classifier(Bundle.load(DEFAULT_BUNDLE))
+    faces = read_dataset(Path(f"{SHARED}/data/fer2013.zip")).splits["validation"]
+    pixels = faces.take(np.random.default_rng(0).permutation(len(faces))[:200])
+    mine = classifier.scores(pixels)
+    np.savez(tmp_path / "faces.npz", pixels=pixels)
+    machine.put(tmp_path / "faces.npz", "/opt/faces.npz")
+    machine.put(Path(__file__).with_name("read_faces.py"), "/opt/read_faces.py")
+    theirs = np.array(json.loads(machine.ssh("/opt/mien/current/venv/bin/python /opt/read_faces.py /opt/faces.npz")))
+    same = int((theirs.argmax(1) == mine.argmax(1)).sum())
+    print(f"\n{same} of 200 labels as here; largest difference of a probability {np.abs(theirs - mine).max():.4f}")
+    assert same == 200
 
 
 def test_redeploying_changes_nothing(machine: Machine) -> None:
@@ -81,7 +111,7 @@ def test_a_killed_service_comes_back_and_its_log_is_whole(machine: Machine) -> N
 
 
 def test_a_frozen_service_is_ended_by_the_watchdog(machine: Machine) -> None:
-    machine.ssh("printf '[Service]\\nWatchdogSec=8\\n' | sudo tee /etc/systemd/system/mien.service.d/test.conf")
+    machine.ssh("printf '[Service]\nWatchdogSec=8\n' | sudo tee /etc/systemd/system/mien.service.d/test.conf")
     machine.ssh("sudo systemctl daemon-reload && sudo systemctl restart mien")
     machine.wait_for_frames()
     pid = machine.state()["MainPID"]
@@ -132,6 +162,37 @@ def test_a_model_alone_is_swapped_or_refused(machine: Machine, tmp_path: Path) -
     assert refused.returncode != 0 and "can't be used on this device" in refused.stdout, refused.stdout[-2000:]
     assert "/var/lib/mien/models/other-" in machine.ssh("sudo grep ^model /etc/mien/config.toml")
     machine.wait_for_frames()
+
+
+def test_a_truncated_model_is_named(machine: Machine) -> None:
+    models = machine.ssh("ls -d /opt/mien/current/venv/lib/python3*/site-packages/mien/edge/models/mien-base").strip()
+    machine.configure(CONFIG)
+    machine.ssh(f"sudo cp {models}/model.tflite /tmp/model && sudo truncate -s 100000 {models}/model.tflite")
+    machine.ssh("sudo systemctl restart mien", check=False)
+    assert "doesn't match its card" in machine.ssh("sudo journalctl -u mien -n 40 -o cat")
+    machine.ssh(f"sudo cp /tmp/model {models}/model.tflite")
+    print(f"\nframes {machine.wait_for_frames():.0f} s after it was mended, without a hand")
+
+
+def test_a_disk_that_is_read_only_costs_the_log_alone(machine: Machine) -> None:
+    machine.ssh("sudo systemctl stop mien; sudo journalctl --rotate; sudo journalctl --vacuum-time=1s", check=False)
+    for folder in ("log", "lib"):
+        machine.ssh(f"sudo mount -t tmpfs -o ro,mode=755 none /var/{folder}/mien")
+    machine.ssh("sudo systemctl start mien")
+    machine.wait_for_frames()
+    assert "goes on without, and tries again" in machine.ssh("sudo journalctl -u mien -o cat")
+    for folder in ("log", "lib"):
+        machine.ssh(f"sudo mount -o remount,rw /var/{folder}/mien && sudo chown mien:mien /var/{folder}/mien")
+    took = machine.wait("a log", lambda: bool(machine.ssh(f"sudo cat {LOG}", check=False).startswith("{")), 60)
+    print(f"\nthe log goes on {took:.0f} s after the disk could be written again")
+    machine.ssh("sudo systemctl stop mien; sudo umount /var/log/mien /var/lib/mien; sudo systemctl start mien")
+    machine.wait_for_frames()
+
+
+def test_a_list_of_devices_is_deployed_to(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "devices.ini").write_text("[kitchen]\nraspberrypi ansible_user=pi\n")
+    done = machine.make("deploy", HOST="", HOSTS=str(tmp_path / "devices.ini"))
+    assert done.returncode == 0 and " changed=0 " in done.stdout, done.stdout[-1500:]
 
 
 def test_a_wrong_configuration_is_said_in_the_status(machine: Machine) -> None:

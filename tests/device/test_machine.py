@@ -112,6 +112,35 @@ def test_a_full_disk_pauses_the_log_and_nothing_else(machine: Machine) -> None:
     machine.ssh("sudo systemctl stop mien && sudo umount /var/log/mien && sudo systemctl start mien")
 
 
+def test_a_display_that_comes_after_the_start(machine: Machine) -> None:
+    connector = machine.ssh("ls -d /sys/class/drm/card*-*/ | head -1").strip()
+    machine.ssh(f"sudo systemctl stop mien; echo off | sudo tee {connector}status; sudo systemctl start mien")
+    machine.wait_for_frames(400)
+    machine.wait("the journal's word of it", lambda: "goes on without, and shows" in journal(machine), 60)
+    machine.ssh(f"echo detect | sudo tee {connector}status")
+    took = machine.wait("a picture", lambda: has_label(screen(machine, "plugged"), "happy"), 180)
+    print(f"\na picture {took:.0f} s after the display came")
+
+
+def test_more_memory_than_it_may_have(machine: Machine) -> None:
+    pid = machine.state()["MainPID"]
+    machine.ssh("sudo systemctl set-property --runtime mien MemoryMax=40M")
+    machine.wait("its end", lambda: "oom-kill" in journal(machine), 300)
+    machine.ssh("sudo systemctl set-property --runtime mien MemoryMax=400M")
+    machine.wait("another process", lambda: machine.state()["MainPID"] not in (pid, "0"), 120)
+    print(f"\nframes {machine.wait_for_frames(600):.0f} s after there was memory again")
+
+
+def test_a_kernel_that_hangs(machine: Machine) -> None:
+    assert "RuntimeWatchdogUSec=15s" in machine.ssh("systemctl show -p RuntimeWatchdogUSec")
+    began = time.monotonic()
+    machine.ssh("sync; echo 0 | sudo tee /proc/sys/kernel/panic; echo c | sudo tee /proc/sysrq-trigger &", check=False)
+    time.sleep(20)
+    machine.pilab("wait", "600")
+    print(f"\nssh answers {time.monotonic() - began:.0f} s after the kernel hung; the board's watchdog reset it")
+    print(f"frames {machine.wait_for_frames(900):.0f} s later")
+
+
 def test_power_that_is_cut(machine: Machine) -> None:
     machine.pilab("yank")
     print(f"\nframes {machine.wait_for_frames(900):.0f} s after ssh answered")
@@ -140,6 +169,16 @@ def other_camera(machine: Machine) -> Machine:
     machine.ssh("sudo systemctl start mien")
     machine.wait_for_frames(400)
     return machine
+
+
+def test_a_camera_that_another_program_uses(other_camera: Machine) -> None:
+    other_camera.ssh("sudo systemctl stop mien")
+    other_camera.ssh("sudo systemd-run --unit holder /opt/mien/current/venv/bin/mien run v4l2:///dev/video0")
+    time.sleep(60)
+    other_camera.ssh("sudo systemctl start mien --no-block")
+    other_camera.wait("whose it is, in the journal", lambda: "is used by mien" in journal(other_camera), 300)
+    other_camera.ssh("sudo systemctl stop holder")
+    print(f"\nframes {other_camera.wait_for_frames(400):.0f} s after it was free")
 
 
 def test_a_camera_that_stalls_is_opened_again(other_camera: Machine) -> None:

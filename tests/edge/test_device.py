@@ -129,6 +129,12 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert finding.status == status and "new/log.jsonl" in finding.text
 
 
+def test_a_disk_that_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(check.os, "access", lambda path, mode: Path(path) != tmp_path)
+    finding = check.check_space(Config(sinks=(f"jsonl:{tmp_path}/log.jsonl",)))
+    assert finding.status == "fail" and finding.text == f"{tmp_path}/log.jsonl can't be written"
+
+
 def test_the_command_says_it_in_its_exit_code(tmp_path: Path) -> None:
     run = CliRunner().invoke
     config = tmp_path / "config.toml"

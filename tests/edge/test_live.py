@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import threading
 import time
 from functools import partial
@@ -15,9 +17,10 @@ import pytest
 from faces import scene, write_video
 
 from mien.edge.errors import ConfigError, SourceError
+from mien.edge.sources import live as live_module
 from mien.edge.sources import open_source
 from mien.edge.sources.fake import FakeCapture
-from mien.edge.sources.live import Live, open_camera
+from mien.edge.sources.live import Live, is_busy, open_camera
 
 PICTURES = [np.full((48, 64, 3), i, np.uint8) for i in range(40)]
 
@@ -136,6 +139,22 @@ def test_no_camera(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="no camera at /dev/video97: "), open_source(uri):
             pass
     with pytest.raises(SourceError, match="can't open the camera /dev/null"), open_source("v4l2:///dev/null"):
+        pass
+
+
+def test_a_camera_that_somebody_else_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_busy(Path("/dev/null")) and not is_busy(Path("/dev/no-camera"))
+
+    def refuse(descriptor: int, request: int, argument: bytes) -> bytes:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    monkeypatch.setattr(live_module, "holders", lambda device: [])  # other users' programs can't be seen
+    assert is_busy(Path("/dev/null"))
+    capture = FakeCapture(PICTURES)
+    capture.release()
+    source = open_camera("v4l2:///dev/null", open_capture=lambda *_: capture)
+    with pytest.raises(SourceError, match="another program uses it: `sudo mien check` names it"), source:
         pass
 
 
