@@ -52,36 +52,45 @@ wheel=$(ls "$build"/mien-*.whl)
 version=$(basename "$wheel" | cut -d- -f2)
 
 # What a device needs, with the hashes of the lock files, and of Mien's own wheel.
-{
-    sed 's/ ;.*\\$/ \\/' locks/headless.txt locks/outlets.txt | .venv/bin/python scripts/requirements.py
+requirements() { # requirements LOCKS PACKAGE… : without these packages
+    locks=$1
+    shift
+    # shellcheck disable=SC2086  # LOCKS is a list
+    sed 's/ ;.*\\$/ \\/' $locks | .venv/bin/python scripts/requirements.py "$@"
     echo "mien==$version --hash=sha256:$(sha256sum "$wheel" | cut -d' ' -f1)"
-} >"$build/release.txt"
+}
+requirements "locks/headless.txt locks/outlets.txt" >"$build/release.txt"
+# On 32 bits tflite-runtime takes the place of LiteRT and what LiteRT needs, and apt has the others.
+requirements "locks/armv7l.txt locks/headless.txt locks/outlets.txt" ai-edge-litert backports-strenum flatbuffers \
+    ml-dtypes protobuf tqdm numpy opencv-python-headless >"$build/release-armv7l.txt"
 cp systemd/mien.service systemd/config.toml README.md "$build"
-release=$version-$(cat "$build/release.txt" "$build/mien.service" | sha256sum | cut -c1-12)
+release=$version-$(cat "$build"/release*.txt "$build/mien.service" | sha256sum | cut -c1-12)
 
 # Wheels for each kind of device that there may be, carried along: a device needs no internet.
-kinds=${KINDS:-aarch64-311 aarch64-313 x86_64-311 x86_64-313}
+kinds=${KINDS:-aarch64-311 aarch64-313 x86_64-311 x86_64-313 armv7l-311}
 for kind in $kinds; do
     folder=$build/wheels-$kind machine=${kind%-*} python=${kind#*-}
-    if ! cmp -s "$build/release.txt" "$folder/release.txt"; then
+    wanted=$build/release-$machine.txt
+    [ -e "$wanted" ] || wanted=$build/release.txt
+    if ! cmp -s "$wanted" "$folder/release.txt"; then
         echo "mien: gathers wheels for $machine, Python ${python%??}.${python#?}"
         rm -rf "$folder" && mkdir -p "$folder"
         platforms=
         for glibc in 2_17 2_26 2_27 2_28 2_31 2_34 2_35 2_36; do platforms="$platforms --platform manylinux_${glibc}_$machine"; done
-        grep -v '^mien==' "$build/release.txt" >"$folder/wanted.txt"
+        grep -v '^mien==' "$wanted" >"$folder/wanted.txt"
         # shellcheck disable=SC2086
         .venv/bin/python -m pip -qq --disable-pip-version-check download --no-deps --only-binary=:all: --require-hashes \
             --python-version "${python%??}.${python#?}" --platform "manylinux2014_$machine" $platforms \
             --dest "$folder" -r "$folder/wanted.txt" || fail "pip found no wheels for $kind, its words are above"
         rm "$folder/wanted.txt"
         cp "$wheel" "$folder"
-        cp "$build/release.txt" "$folder/release.txt"
+        cp "$wanted" "$folder/release.txt"
     fi
     # One archive: a file at a time takes a slow network minutes.
     work=$(mktemp -d)
     mkdir "$work/wheels"
     cp "$folder"/*.whl "$work/wheels"
-    cp "$build/release.txt" "$build/mien.service" "$build/README.md" "$work"
+    cp "$folder/release.txt" "$build/mien.service" "$build/README.md" "$work"
     tar -C "$work" -cf "$folder.tar" wheels release.txt mien.service README.md
     rm -r "$work"
 done

@@ -39,3 +39,9 @@ layer deploy --extra deploy --group build
 layer test --group test
 layer browser --group browser
 layer lint --group lint
+
+# LiteRT has no wheel for 32-bit ARM: there tflite-runtime is the only package of its own.
+sed -n 's/^ *"\(tflite-runtime==[^;]*\);.*/\1/p' pyproject.toml >"$work/armv7l.in"
+"$uv" pip compile "$work/armv7l.in" --quiet --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-emit-find-links --no-annotate --no-header --output-file "$work/armv7l.txt"
+{ echo "# Written by make lock from pyproject.toml; don't edit."; cat "$work/armv7l.txt"; } >locks/armv7l.txt

@@ -1,11 +1,11 @@
-"""Standard input, lock files → standard output, each package once, without what only building needs."""
+"""Standard input, lock files → standard output, each package once, without the arguments' and what only building needs."""
 
 from __future__ import annotations
 
 import re
 import sys
 
-LEFT_OUT = ("setuptools",)
+LEFT_OUT = {"setuptools", *sys.argv[1:]}
 
 seen: set[str] = set()
 for entry in re.split(r"(?m)^(?=[a-z0-9])", re.sub(r"(?m)^#.*\n", "", sys.stdin.read())):

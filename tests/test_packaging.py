@@ -195,7 +195,7 @@ def requirements(layer: str) -> Iterator[Requirement]:
 
 @in_checkout
 def test_every_part_of_the_project_is_locked() -> None:
-    assert {path.stem for path in (ROOT / "locks").glob("*.txt")} == set(LAYERS)
+    assert {path.stem for path in (ROOT / "locks").glob("*.txt")} == {*LAYERS, "armv7l"}
     locked = {name for parts in LAYERS.values() for name in (*parts["extras"], *parts["groups"])}
     assert locked == {*project()["project"]["optional-dependencies"], *project()["dependency-groups"]}
 
@@ -206,6 +206,14 @@ def test_a_lock_is_whole_free_of_addresses_and_in_step_with_the_project(layer: s
     for requirement in requirements(layer):
         version = pins(layer).get(canonicalize_name(requirement.name))
         assert version and version in requirement.specifier, f"{requirement}: locked {version}; run make lock"
+
+
+@in_checkout
+def test_32_bit_devices_have_a_lock_of_their_own() -> None:
+    wanted = [Requirement(text) for text in project()["project"]["dependencies"] if text.startswith("tflite-runtime")]
+    assert [(each.name, str(each.specifier)) for each in wanted] == [
+        (name, f"=={version}") for name, version in pins("armv7l").items()
+    ]
 
 
 @in_checkout

@@ -86,7 +86,8 @@ class Machine:
         self, what: str, *arguments: str, tree: Path = REPOSITORY, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Runs scripts/deploy.sh, as make does, from a tree of the repository."""
-        kind = f"{'aarch64' if self.arch == 'arm64' else 'x86_64'}-{'311' if self.suite == 'bookworm' else '313'}"
+        machine = {"amd64": "x86_64", "arm64": "aarch64", "armhf": "armv7l"}[self.arch]
+        kind = f"{machine}-{'311' if self.suite == 'bookworm' else '313'}"
         return subprocess.run(
             ["sh", "scripts/deploy.sh", what, *arguments],
             cwd=tree,

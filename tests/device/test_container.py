@@ -177,12 +177,15 @@ def test_a_truncated_model_is_named(machine: Machine) -> None:
 def test_a_disk_that_is_read_only_costs_the_log_alone(machine: Machine) -> None:
     machine.ssh("sudo systemctl stop mien; sudo journalctl --rotate; sudo journalctl --vacuum-time=1s", check=False)
     for folder in ("log", "lib"):
-        machine.ssh(f"sudo mount -t tmpfs -o ro,mode=755 none /var/{folder}/mien")
+        machine.ssh(
+            f"sudo mount -t tmpfs -o mode=755 none /var/{folder}/mien && sudo chown mien:mien /var/{folder}/mien "
+            f"&& sudo mount -o remount,ro /var/{folder}/mien"
+        )
     machine.ssh("sudo systemctl start mien")
     machine.wait_for_frames()
     assert "goes on without, and tries again" in machine.ssh("sudo journalctl -u mien -o cat")
     for folder in ("log", "lib"):
-        machine.ssh(f"sudo mount -o remount,rw /var/{folder}/mien && sudo chown mien:mien /var/{folder}/mien")
+        machine.ssh(f"sudo mount -o remount,rw /var/{folder}/mien")
     took = machine.wait("a log", lambda: bool(machine.ssh(f"sudo cat {LOG}", check=False).startswith("{")), 60)
     print(f"\nthe log goes on {took:.0f} s after the disk could be written again")
     machine.ssh("sudo systemctl stop mien; sudo umount /var/log/mien /var/lib/mien; sudo systemctl start mien")
