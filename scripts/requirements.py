@@ -1,4 +1,4 @@
-"""Standard input, lock files → standard output, each package once, without the arguments' and what only building needs."""
+"""Lock files on standard input → standard output: each package once, but those named as arguments and setuptools."""
 
 from __future__ import annotations
 

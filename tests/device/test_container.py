@@ -177,9 +177,10 @@ def test_a_truncated_model_is_named(machine: Machine) -> None:
 def test_a_disk_that_is_read_only_costs_the_log_alone(machine: Machine) -> None:
     machine.ssh("sudo systemctl stop mien; sudo journalctl --rotate; sudo journalctl --vacuum-time=1s", check=False)
     for folder in ("log", "lib"):
+        # The last remount makes the file system read-only and not the mount, as the kernel does after an error.
         machine.ssh(
             f"sudo mount -t tmpfs -o mode=755 none /var/{folder}/mien && sudo chown mien:mien /var/{folder}/mien "
-            f"&& sudo mount -o remount,ro /var/{folder}/mien"
+            f"&& sudo mount -o remount,ro /var/{folder}/mien && sudo mount -o remount,bind,rw /var/{folder}/mien"
         )
     machine.ssh("sudo systemctl start mien")
     machine.wait_for_frames()
