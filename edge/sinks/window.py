@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,10 @@ from .base import Sink
 _TITLE = "Mien (q ends)"
 _END_KEYS = (ord("q"), ord("Q"), 27)
 """q and Esc."""
+# PyPI's OpenCV knows X alone, which Wayland's desktops offer too; left to itself its Qt asks for Wayland first, and
+# complains.
+if os.environ.get("DISPLAY"):
+    os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
 _PROBE = f"import cv2; cv2.namedWindow({_TITLE!r}, cv2.WINDOW_NORMAL); cv2.waitKey(1); cv2.destroyAllWindows()"
 
 

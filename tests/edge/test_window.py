@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -115,3 +116,54 @@ def test_without_a_display_it_is_one_line(where: str | None, bundle: Path, face_
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 1 and errors.startswith("mien: error: ") and errors.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_windows
+def test_on_a_wayland_desktop(bundle: Path, face_video: Path, tmp_path: Path) -> None:
+    """Through the X server that such desktops bring along."""
+    if not shutil.which("weston") or not shutil.which("Xwayland") or not shutil.which("xdotool"):
+        pytest.skip("weston, Xwayland and xdotool are not installed: apt install weston xwayland xdotool")
+    tmp_path.chmod(0o700)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "XDG_SESSION_TYPE": "wayland"}
+    environment.pop("QT_QPA_PLATFORM", None)
+    said = tmp_path / "weston.log"
+    with said.open("w") as stream:
+        desktop = subprocess.Popen(
+            ["weston", "--backend=headless-backend.so", "--xwayland", "--socket=desktop", "--idle-time=0"],
+            env=environment,
+            stdout=stream,
+            stderr=stream,
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not (found := re.search(r"listening on display (:\d+)", said.read_text())):
+            assert desktop.poll() is None and time.monotonic() < deadline, said.read_text()
+            time.sleep(0.1)
+        environment |= {"DISPLAY": found[1], "WAYLAND_DISPLAY": "desktop"}
+        log = tmp_path / "log.jsonl"
+        child = subprocess.Popen(
+            [
+                MIEN,
+                "run",
+                str(face_video),
+                "--loop",
+                "--model",
+                str(bundle),
+                "--sink",
+                "screen:",
+                "--sink",
+                f"jsonl:{log}",
+            ],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_for_lines(log, child)
+        find = ["xdotool", "search", "--sync", "--name", "Mien"]
+        assert subprocess.run(find, env=environment, capture_output=True, text=True, timeout=30).stdout.strip()
+        child.send_signal(signal.SIGTERM)
+        _, errors = child.communicate(timeout=30)
+        assert child.returncode == 0 and errors.count("\n") == 1 and "frame buffer" not in errors, errors
+    finally:
+        desktop.terminate()
+        desktop.wait(30)
