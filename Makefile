@@ -34,9 +34,10 @@ test-edge: ## run the tests that need no TensorFlow
 	$(setup) demo outlets test browser
 	.venv/bin/pytest tests/edge tests/test_*.py $(ARGS)
 
-test-device: ## deploy to a container with systemd, break it, and see it recover (root, minutes)
+test-device: ## deploy to a container with systemd, break it, see it recover (root, minutes; ARCH=arm64 SUITE=trixie)
 	$(setup) demo outlets deploy test
-	MIEN_TEST_DEVICE=container .venv/bin/pytest -s tests/device/test_container.py $(ARGS)
+	MIEN_TEST_DEVICE=container MIEN_TEST_ARCH=$(or $(ARCH),amd64) MIEN_TEST_SUITE=$(or $(SUITE),bookworm) \
+		.venv/bin/pytest -s tests/device/test_container.py $(ARGS)
 
 test-machine: ## the same on an emulated machine with a camera and a display (root, half an hour)
 	$(setup) demo outlets deploy test
