@@ -80,7 +80,8 @@ def test_the_machine_is_checked(machine: Machine) -> None:
         machine.ssh(f"sudo -u mien env {CORE} /opt/mien/current/venv/bin/mien check --json", check=False)
     )
     found = {check["name"]: check for check in report["checks"]}
-    assert all(found[name]["status"] == "ok" for name in ("system", "opencv", "runtime", "cascade", "model")), report
+    assert all(found[name]["status"] == "ok" for name in ("opencv", "runtime", "cascade", "model")), report
+    assert found["system"]["status"] == ("warn" if ARCH == "armhf" else "ok"), "32 bits are slow, and it says so"
     print(f"\n{found['system']['text']}; {found['opencv']['text']}; {found['runtime']['text']}")
 
 
