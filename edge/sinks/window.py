@@ -17,10 +17,6 @@ from .base import Sink
 _TITLE = "Mien (q ends)"
 _END_KEYS = (ord("q"), ord("Q"), 27)
 """q and Esc."""
-# PyPI's OpenCV knows X alone, which Wayland's desktops offer too; left to itself its Qt asks for Wayland first, and
-# complains.
-if os.environ.get("DISPLAY"):
-    os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
 _PROBE = f"import cv2; cv2.namedWindow({_TITLE!r}, cv2.WINDOW_NORMAL); cv2.waitKey(1); cv2.destroyAllWindows()"
 
 
@@ -77,6 +73,10 @@ def check_display() -> None:
 
     Without a display Qt ends the whole process, and no output would be closed: so a child process tries.
     """
+    if os.environ.get("DISPLAY"):
+        # PyPI's OpenCV knows X alone, which Wayland's desktops offer too; left to itself its Qt asks for Wayland first,
+        # and complains.
+        os.environ.setdefault("QT_QPA_PLATFORM", "xcb")
     try:
         probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
