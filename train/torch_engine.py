@@ -5,7 +5,6 @@ It learns what the engine tensorflow learns, from the same recipe; order and aug
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import random
@@ -31,6 +30,7 @@ from .engine import Job, has_bfloat16
 from .model import build
 from .recipe import Recipe
 from .run import RunFolder
+from .schedule import History, has_stopped, learning_rate
 from .torch_augment import TorchAugment
 from .torch_network import TorchNetwork
 
@@ -75,10 +75,8 @@ class TorchEngine:
         torch.manual_seed(seed)
 
     def train(self, job: Job, folder: RunFolder, verbose: int) -> None:
-        """Trains the epochs that `folder` lacks, and keeps each in it. Raises ConfigError."""
+        """Trains the epochs that `folder` lacks, and keeps each in it."""
         recipe = job.recipe
-        if recipe.schedule != "cosine" or recipe.early_stopping:
-            raise ConfigError("the engine torch knows the cosine schedule only, without early stopping")
         if self._device.type == "cpu":
             # Batches are made in a thread of their own, so that one core less is left for the network.
             torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
@@ -95,9 +93,11 @@ class TorchEngine:
             optimizer.load_state_dict(kept["optimizer"])
         feed = _Feed(job, self._device, self._autocast(recipe))
         for epoch in range(folder.epochs, recipe.epochs):
+            if has_stopped(recipe, folder.history):
+                break
             began = time.monotonic()
             torch.manual_seed(_seed(job.seed, epoch, 1))
-            row = self._epoch(job, network, average, optimizer, feed, epoch, verbose)
+            row = self._epoch(job, network, average, optimizer, feed, folder.history, verbose)
             scores = predict(average, job.validation, job, self._device, self._autocast(recipe))
             row |= _figures(scores, job.validation.labels)
             row["learning_rate"] = float(optimizer.param_groups[0]["lr"])
@@ -129,10 +129,11 @@ class TorchEngine:
         average: TorchNetwork,
         optimizer: torch.optim.Optimizer,
         feed: _Feed,
-        epoch: int,
+        history: History,
         verbose: int,
     ) -> dict[str, float]:
         """One pass over the faces; accuracy and loss on the faces as they were augmented."""
+        epoch = len(history)
         network.train()
         autocast = self._autocast(job.recipe)
         losses, hits = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
@@ -140,7 +141,7 @@ class TorchEngine:
         for step, (faces, targets) in enumerate(feed.epoch(epoch)):
             done = epoch * job.steps + step
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(job.recipe, job.steps, done)
+                group["lr"] = learning_rate(job.recipe, job.steps, done, history)
             with autocast:
                 logits = network(faces)
             loss = functional.cross_entropy(logits, targets)
@@ -223,15 +224,6 @@ class _Feed:
                 reading = teacher(faces)[:, chosen].softmax(1)
             targets = targets + (1 - targets.sum(1, keepdim=True)) * reading
         return faces, targets
-
-
-def learning_rate(recipe: Recipe, steps: int, done: int) -> float:
-    """A linear warm-up, then a cosine to 0, after `done` of `steps` an epoch: Keras' CosineDecay."""
-    warmup = round(recipe.warmup_epochs * steps)
-    if done < warmup:
-        return recipe.learning_rate * done / warmup
-    part = (done - warmup) / max(recipe.epochs * steps - warmup, 1)
-    return recipe.learning_rate * (1 + math.cos(math.pi * min(part, 1.0))) / 2
 
 
 def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer:

@@ -125,12 +125,25 @@ def test_it_learns_from_teachers_that_know_more_classes(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["accuracy"] > 0.6
 
 
+def test_the_references_schedule_stops_early_and_stays_stopped(blobs: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        'arch = "compact"\nepochs = 9\nbatch_size = 8\nlearning_rate = 1e-9\nplateau_patience = 1\n'
+        'early_stopping = 2\nprecision = "float32"\n'
+    )
+    arguments = ("fit", "--data", blobs, "--recipe", recipe, "--engine", "torch", "--out", tmp_path / "run")
+    assert run(*arguments).returncode == 0
+    rows = history(tmp_path / "run")
+    assert len(rows) < 9 and rows[-1]["learning_rate"] < 1e-9  # it can't learn: the rate falls and it gives up
+    assert run(*arguments, "--resume").returncode == 0
+    assert history(tmp_path / "run") == rows
+
+
 def test_what_it_cannot_do_is_said(blobs: Path, tmp_path: Path) -> None:
     arguments = ("fit", "--data", blobs, "--out", tmp_path / "run")
     for more, why in (
         (("--engine", "jax"), "unknown engine 'jax': choose tensorflow or torch"),
         (("--engine", "torch", "--strategy", "mirrored"), "the engine torch trains in one process"),
-        (("--engine", "torch", "--arch", "reference"), "knows the cosine schedule only"),
         (("--teacher", tmp_path, "--recipe", "compact"), "--teacher is for a recipe with [distillation]"),
     ):
         result = run(*arguments, *more)
