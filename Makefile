@@ -39,9 +39,10 @@ test-device: ## deploy to a container with systemd, break it, see it recover (ro
 	MIEN_TEST_DEVICE=container MIEN_TEST_ARCH=$(or $(ARCH),amd64) MIEN_TEST_SUITE=$(or $(SUITE),bookworm) \
 		.venv/bin/pytest -s tests/device/test_container.py $(ARGS)
 
-test-machine: ## the same on an emulated machine with a camera and a display (root, half an hour)
+test-machine: ## the same on an emulated machine with a camera and a display (root, half an hour; ARCH=arm64)
 	$(setup) demo outlets deploy test
-	MIEN_TEST_DEVICE=machine .venv/bin/pytest -s tests/device/test_machine.py $(ARGS)
+	MIEN_TEST_DEVICE=machine MIEN_TEST_ARCH=$(or $(ARCH),amd64) MIEN_TEST_SUITE=$(or $(SUITE),bookworm) \
+		.venv/bin/pytest -s tests/device/test_machine.py $(ARGS)
 
 soak: ## run for MINUTES=60 or 300,000 frames and see that nothing grows
 	$(setup) demo

@@ -1,6 +1,7 @@
 """Mien on a whole emulated machine: a camera, a display, power that is cut. Half an hour; needs root and qemu.
 
 Nothing is said here of frame rates: the machine is emulated, and a hundred times slower than a board.
+MIEN_TEST_ARCH (amd64, arm64) and MIEN_TEST_SUITE (bookworm, trixie) say which.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.skipif(
     reason="boots an emulated machine: make test-machine, as root, with MIEN_SHARED_DATA",
 )
 
+ARCH, SUITE = os.environ.get("MIEN_TEST_ARCH", "amd64"), os.environ.get("MIEN_TEST_SUITE", "bookworm")
 CONFIG = """source = "auto://?size=640x480"
 model = "mien-base"
 sinks = ["screen:", "jsonl:/var/log/mien/mien.jsonl"]
@@ -34,7 +36,7 @@ OUT = Path("out/device")
 def machine() -> Iterator[Machine]:
     """A machine with Mien on it, and a camera before which a man smiles."""
     assert SHARED
-    it = Machine("qemu", PILAB_LOOP="1", PILAB_FPS="5")
+    it = Machine("qemu", ARCH, SUITE, PILAB_LOOP="1", PILAB_FPS="5")
     it.start()
     it.pilab("camera", "loop")
     it.pilab("camera-feed", f"{SHARED}/media/head-pose-face-detection-male.gif")
