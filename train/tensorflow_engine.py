@@ -17,6 +17,7 @@ from .engine import Job, has_bfloat16
 from .model import build
 from .recipe import Recipe
 from .run import KeepEpochs, RunFolder
+from .schedule import has_stopped
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ class TensorflowEngine:
             callbacks.insert(0, keras.callbacks.SwapEMAWeights())  # validation sees the average
         if workers.is_first:
             callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", write_graph=False))
-        stopped = 0 < recipe.early_stopping <= folder.memory.get("EarlyStopping", {}).get("wait", -1)
-        if folder.epochs >= recipe.epochs or stopped:
+        if folder.epochs >= recipe.epochs or has_stopped(recipe, folder.history):
             return
         try:
             model.fit(

@@ -128,6 +128,16 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(
 
 
 @pytest.mark.slow
+def test_a_run_that_gave_up_stays_as_it_is(train: Train, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, epochs=9, learning_rate=1e-9, monitor="val_accuracy", early_stopping=2)
+    train(recipe, tmp_path / "run")
+    rows = history(tmp_path / "run")
+    assert 3 <= len(rows) < 9
+    train(recipe, tmp_path / "run", resume=True)
+    assert history(tmp_path / "run") == rows
+
+
+@pytest.mark.slow
 def test_same_seed_same_first_epoch(train: Train, recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, epochs=1, augmentation=Augmentation())
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
