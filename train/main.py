@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,6 +49,12 @@ def fit(
     arch: ArchOption = None,
     recipe: RecipeOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; the recipe's by default.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="In place of the recipe's, as augmentation.erase=0; may be repeated."
+        ),
+    ] = None,
     classes: ClassesOption = "five",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine: same run.")] = 0,
     set_aside: Annotated[
@@ -80,7 +87,7 @@ def fit(
     from .data import read_for_training
     from .fit import fit as train
 
-    chosen = _recipe(recipe, arch, epochs)
+    chosen = _recipe(recipe, arch, epochs, settings or ())
     if teacher and not chosen.distillation.teachers:
         raise ConfigError("--teacher is for a recipe with [distillation]: this one learns from labels alone")
     spec = InputSpec()
@@ -245,7 +252,7 @@ def _load_tensorflow() -> None:
         raise RuntimeMissing(f"training needs TensorFlow ({error}): pip install 'mien[train]'") from error
 
 
-def _recipe(name: str | None, arch: str | None, epochs: int | None = None) -> Recipe:
+def _recipe(name: str | None, arch: str | None, epochs: int | None = None, settings: Sequence[str] = ()) -> Recipe:
     """The recipe of that name or file, by default the network's own, with what the command line overrides."""
     from mien.edge.errors import ConfigError
 
@@ -256,7 +263,7 @@ def _recipe(name: str | None, arch: str | None, epochs: int | None = None) -> Re
         raise ConfigError(f"unknown architecture {arch!r}: choose one of {', '.join(ARCHITECTURES)}")
     own = arch is not None and find_recipe(arch).is_file()
     name = name or (arch if own else None) or DEFAULT_RECIPE
-    recipe = load_recipe(find_recipe(name))
+    recipe = load_recipe(find_recipe(name), settings)
     if recipe.arch not in ARCHITECTURES:
         raise ConfigError(f"{name}: unknown architecture {recipe.arch!r}: choose one of {', '.join(ARCHITECTURES)}")
     recipe = replace(recipe, arch=arch or recipe.arch, epochs=epochs or recipe.epochs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,12 @@ class Recipe:
 _TABLES: dict[str, type] = {"augmentation": Augmentation, "distillation": Distillation, "crop": Crop}
 
 
-def load_recipe(path: Path) -> Recipe:
-    """The recipe in a TOML file; keys that it leaves out keep the reference's values. Raises ConfigError."""
+def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe in a TOML file; keys that it leaves out keep the reference's values.
+
+    `settings` are in the place of the file's, such as "augmentation.erase=0.1"; a word needs no quotes.
+    Raises ConfigError.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -94,6 +99,8 @@ def load_recipe(path: Path) -> Recipe:
         raise ConfigError(f"can't read recipe {path}: {error.strerror}; the bundled ones are {known}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+    for setting in settings:
+        _set(values, setting)
     tables: dict[str, Any] = {}
     for name, kind in _TABLES.items():
         inner = values.pop(name, {})
@@ -103,6 +110,21 @@ def load_recipe(path: Path) -> Recipe:
     recipe = Recipe(**_checked(Recipe, values, path, ""), **tables)
     check_recipe(recipe, str(path))
     return recipe
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    inner, *outer = reversed(key.strip().split("."))
+    if not (equals and inner) or len(outer) > 1:
+        raise ConfigError(f"--set {setting}: not KEY=VALUE, such as label_smoothing=0.1 or augmentation.erase=0.25")
+    for name in outer:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {setting}: {name!r} is not a table")
+    try:
+        values[inner] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[inner] = value.strip()
 
 
 def find_recipe(name: str) -> Path:

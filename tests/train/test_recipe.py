@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,31 @@ def test_wrong_recipes(tmp_path: Path, text: str, why: str) -> None:
         load_recipe(file)
     assert str(file) in str(caught.value)
     assert why in str(caught.value)
+
+
+def test_settings_of_the_command_line_take_the_place_of_the_files() -> None:
+    settings = ["epochs=3", "augmentation.erase=0.5", "schedule = plateau", 'distillation.teachers=["wide"]']
+    recipe, own = load_recipe(find_recipe("base"), settings), load_recipe(find_recipe("base"))
+    assert (recipe.epochs, recipe.schedule, recipe.distillation.teachers) == (3, "plateau", ("wide",))
+    assert recipe.augmentation == replace(own.augmentation, erase=0.5)
+    assert recipe.learning_rate == own.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("epochs", "--set epochs: not KEY=VALUE"),
+        ("=3", "--set =3: not KEY=VALUE"),
+        ("a.b.c=3", "--set a.b.c=3: not KEY=VALUE"),
+        ("epochs.more=3", "--set epochs.more=3: 'epochs' is not a table"),
+        ("epoch=3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epochs=many", "'epochs' is 'many', not of type int"),
+        ("augmentation.erase=2", "'augmentation.erase' is 2, not between 0 and 1"),
+    ],
+)
+def test_wrong_settings(setting: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        load_recipe(find_recipe("base"), [setting])
 
 
 def test_missing_recipe_names_the_bundled_ones() -> None:
