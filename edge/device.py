@@ -49,7 +49,8 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what is wrong on this machine and how to mend it; exit code 1 if something must be mended."""
-    from .check import FAIL, Check, run_checks, summary
+    from .check import run_checks, summary
+    from .finding import FAIL, Check
 
     findings: list[Check] = []
     try:

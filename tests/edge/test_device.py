@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mien.edge import check
+from mien.edge import check, check_machine, check_software
 from mien.edge.bundle import DEFAULT_BUNDLE
 from mien.edge.config import Config
 from mien.edge.main import app
@@ -45,30 +45,30 @@ def test_heat_and_power(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (zone / "type").write_text("cpu-thermal")
     for milli, status in ((69_000, "ok"), (71_000, "warn"), (85_000, "fail")):
         (zone / "temp").write_text(str(milli))
-        assert check.check_board(root).status == status
+        assert check_machine.check_board(root).status == status
     (zone / "temp").write_text("50000")
     firmware = root / "sys/devices/platform/soc/soc:firmware"
     firmware.mkdir(parents=True)
     (firmware / "get_throttled").write_text("50005")
-    finding = check.check_board(root)
+    finding = check_machine.check_board(root)
     assert finding.status == "warn" and "under-voltage now" in finding.text and "power supply" in finding.mend
 
 
 def test_cameras(root: Path) -> None:
     settings = Config(source="v4l2:///dev/video0")
-    missing = check.check_camera(settings, root, frames=True)
+    missing = check_machine.check_camera(settings, root, frames=True)
     assert missing.status == "fail" and "no v4l2:///dev/video0; found: none" in missing.text
     (root / "dev/video2").touch()
-    assert "found: /dev/video2" in check.check_camera(settings, root, frames=False).text
+    assert "found: /dev/video2" in check_machine.check_camera(settings, root, frames=False).text
     (root / "dev/video0").touch()
-    assert check.check_camera(settings, root, frames=False).status == "ok"
+    assert check_machine.check_camera(settings, root, frames=False).status == "ok"
     process = root / "proc/4711"
     (process / "fd").mkdir(parents=True)
     (process / "fd/5").symlink_to(root / "dev/video0")
     (process / "comm").write_text("rpicam-vid\n")
-    busy = check.check_camera(settings, root, frames=True)
+    busy = check_machine.check_camera(settings, root, frames=True)
     assert busy.status == "fail" and "is used by rpicam-vid (4711)" in busy.text
-    assert check.check_camera(Config(), root, frames=False).mend == "set `source`"
+    assert check_machine.check_camera(Config(), root, frames=False).mend == "set `source`"
 
 
 def test_a_program_that_has_the_camera_is_found_in_the_real_proc(tmp_path: Path) -> None:
@@ -97,27 +97,27 @@ def test_what_may_mend_itself_is_no_reason_not_to_start(root: Path) -> None:
 def test_displays(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
-    assert check.check_display(root).text == "none attached: headless"
+    assert check_machine.check_display(root).text == "none attached: headless"
     connector = root / "sys/class/drm/card1-HDMI-A-1"
     connector.mkdir()
     (connector / "status").write_text("connected\n")
-    assert check.check_display(root).text == "attached: HDMI-A-1"
+    assert check_machine.check_display(root).text == "attached: HDMI-A-1"
 
 
 def test_a_damaged_model_and_cascade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
     model = bundle / "model.tflite"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
-    finding = check.check_model(Config(model=str(bundle)), trial=True)
+    finding = check_software.check_model(Config(model=str(bundle)), trial=True)
     assert finding.status == "fail" and "doesn't match its card" in finding.text and finding.mend
-    assert check.check_model(Config(), trial=True).status == "ok"
+    assert check_software.check_model(Config(), trial=True).status == "ok"
     from mien.edge import detector
 
-    assert check.check_cascade().text == "intact"
+    assert check_software.check_cascade().text == "intact"
     broken = tmp_path / "cascade.xml"
     broken.write_bytes(detector.CASCADE.read_bytes()[:-1])
     monkeypatch.setattr(detector, "CASCADE", broken)
-    assert check.check_cascade().text == "damaged"
+    assert check_software.check_cascade().text == "damaged"
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     usage = shutil.disk_usage(tmp_path)
     for free, status in ((1 << 30, "ok"), (100 << 20, "warn"), (1 << 20, "fail")):
         monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: usage._replace(free=free))
-        finding = check.check_space(settings)
+        finding = check_machine.check_space(settings)
         assert finding.status == status and "new/log.jsonl" in finding.text
 
 
 def test_a_disk_that_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(check.os, "access", lambda path, mode: Path(path) != tmp_path)
-    finding = check.check_space(Config(sinks=(f"jsonl:{tmp_path}/log.jsonl",)))
+    monkeypatch.setattr(check_machine.os, "access", lambda path, mode: Path(path) != tmp_path)
+    finding = check_machine.check_space(Config(sinks=(f"jsonl:{tmp_path}/log.jsonl",)))
     assert finding.status == "fail" and finding.text == f"{tmp_path}/log.jsonl can't be written"
 
 
