@@ -14,11 +14,11 @@ import numpy as np
 
 from .errors import RuntimeMissing, SinkError
 from .files import replacing
-from .pipeline import Stats
 from .records import Image, Observation
 from .sinks.base import Sink
 from .sinks.video import fit
 from .sources.pictures import read_picture
+from .stats import Stats
 
 WIDTH, HEIGHT = 640, 480
 """Of the moving picture, pixels."""

@@ -13,13 +13,14 @@ from .classifier import Classifier
 from .config import Config
 from .errors import MienError
 from .finder import Finder, make_finder
-from .pipeline import Pipeline, Stats
+from .pipeline import Pipeline
 from .service import Notifier, ServiceSink, log_to_journal
 from .sinks import Sink, open_sink
 from .sinks.background import detached
 from .sinks.patient import Patient
 from .smoother import Smoother
 from .sources import Patience, open_source, without_password
+from .stats import Stats
 
 log = logging.getLogger(__name__)
 

@@ -18,13 +18,14 @@ import pytest
 from mien.edge.bundle import Crop
 from mien.edge.config import Config, PrivacyConfig
 from mien.edge.finder import EveryFrame
-from mien.edge.pipeline import Pipeline, Stats
+from mien.edge.pipeline import Pipeline
 from mien.edge.records import Box, Frame, Image
 from mien.edge.sinks import open_sink
 from mien.edge.sinks.web import WebSink
 from mien.edge.sinks.webpage.access import make_token
 from mien.edge.smoother import Smoother
 from mien.edge.sources.base import Source, make_frame
+from mien.edge.stats import Stats
 
 
 class Camera(Source):

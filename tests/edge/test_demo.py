@@ -17,9 +17,9 @@ from mien.edge import demo
 from mien.edge.demo import FRAME_RATE, FRAMES, HEIGHT, WIDTH, Summary, find_photograph, moving_picture
 from mien.edge.detector import HaarDetector
 from mien.edge.errors import RuntimeMissing, SinkError
-from mien.edge.pipeline import Stats
 from mien.edge.preprocess import to_gray
 from mien.edge.records import Box, Face, Frame, Observation
+from mien.edge.stats import Stats
 
 needs_photographs = pytest.mark.skipif(
     not (importlib.util.find_spec("skimage") and importlib.util.find_spec("matplotlib")),
