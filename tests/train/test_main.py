@@ -54,6 +54,7 @@ def test_data_names_every_bad_file(blobs: Path, tmp_path: Path) -> None:
         (["fit", "--data", "missing.zip", "--out", "out"], "no data set at missing.zip"),
         (["fit", "--data", "BLOBS", "--out", "out", "--arch", "vgg"], "unknown architecture 'vgg'"),
         (["fit", "--data", "BLOBS", "--out", "out", "--recipe", "missing"], "can't read recipe missing"),
+        (["fit", "--data", "BLOBS", "--out", "out", "--set", "epochs=0"], "'epochs' is 0, not between 1 and"),
         (["fit", "--data", "BLOBS", "--out", "out", "--classes", "one"], "--classes 'one'"),
         (["fit", "--data", "BLOBS", "--out", "out", "--resume"], "holds no run to resume"),
         (["fit", "--data", "BLOBS", "--out", "/proc/out"], "can't write /proc/out"),
