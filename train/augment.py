@@ -30,6 +30,8 @@ class Augmentation:
     """Share of the images of which a rectangle is hidden."""
     mixup: float = 0.0
     """Share of the images that are blended with another one, and their targets with them."""
+    cutmix: float = 0.0
+    """Share of the images whose lower part is another one's, and their targets with it."""
 
 
 class _Random(keras.layers.Layer):
@@ -157,23 +159,60 @@ class Augment(_Random):
         return images
 
 
-MIXUP_DRAWS = 2
-"""Random numbers that `mixup` takes for an image."""
+class Mix:
+    """Makes one face of two, and their targets with them: what `mixup` and `cutmix` of an augmentation ask for.
+
+    The n-th image's other is the one beside it in its pair (0 and 1, 2 and 3, …), so that an even part of a batch is
+    mixed as the whole batch would be.
+    """
+
+    DRAWS = 4
+    """Random numbers an image."""
+
+    def __init__(self, augmentation: Augmentation) -> None:
+        self._mixup, self._cutmix = augmentation.mixup, augmentation.cutmix
+        self.used = max(self._mixup, self._cutmix) > 0
+
+    def __call__(self, images: Any, targets: Any, draws: Any) -> tuple[Any, Any]:
+        """Images float [N, H, W, C] and targets float [N, classes], mixed; N is even.
+
+        `draws` are uniform in [0, 1), float32 [N, DRAWS].
+        """
+        if self._mixup:
+            images, targets = mixup(images, targets, draws[:, :2], self._mixup)
+        if self._cutmix:
+            images, targets = cutmix(images, targets, draws[:, 2:], self._cutmix)
+        return images, targets
 
 
 def mixup(images: Any, targets: Any, draws: Any, share: float) -> tuple[Any, Any]:
-    """Blends a `share` of the images float [N, H, W, C] and targets float [N, C] with their neighbours'; N is even.
+    """Blends a `share` of the images and targets with their others. `draws` are float32 [N, 2].
 
-    The n-th image's neighbour is the one beside it in its pair (0 and 1, 2 and 3, …), so that an even part of a
-    batch is blended as the whole batch would be. Its own part is sin²(πu/2) of a uniform u, which is Beta(½, ½):
-    mostly one image or the other. `draws` are uniform in [0, 1), float32 [N, MIXUP_DRAWS].
+    An image's own part is sin²(πu/2) of a uniform u, which is Beta(½, ½): mostly one image or the other.
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, https://arxiv.org/abs/1710.09412.
     """
     own = ops.where(draws[:, 0] < share, ops.square(ops.sin(math.pi / 2 * draws[:, 1])), 1.0)
-    blended = []
-    for values in (images, targets):
-        shape = values.shape
-        neighbours = ops.reshape(ops.flip(ops.reshape(values, (-1, 2, *shape[1:])), axis=1), (-1, *shape[1:]))
-        part = ops.reshape(own, (-1, *(1 for _ in shape[1:])))
-        blended.append(part * values + (1 - part) * neighbours)
-    return blended[0], blended[1]
+    part = own[:, None, None, None]
+    return part * images + (1 - part) * _others(images), own[:, None] * targets + (1 - own[:, None]) * _others(targets)
+
+
+def cutmix(images: Any, targets: Any, draws: Any, share: float) -> tuple[Any, Any]:
+    """Puts the lower part of its other into a `share` of the images: one's eyes, another's mouth. `draws` as above.
+
+    The border is at 3/8 to 5/8 of the height; targets are mixed by area.
+    Source: Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers, https://arxiv.org/abs/1905.04899,
+    with a border in place of its rectangle, as all faces have their parts in the same places.
+    """
+    height = images.shape[1]
+    own = ops.where(draws[:, 0] < share, ops.round((0.375 + 0.25 * draws[:, 1]) * height) / height, 1.0)
+    rows = (ops.arange(height, dtype="float32") + 0.5) / height
+    below = (rows[None] >= own[:, None])[:, :, None, None]
+    return (
+        ops.where(below, _others(images), images),
+        own[:, None] * targets + (1 - own[:, None]) * _others(targets),
+    )
+
+
+def _others(values: Any) -> Any:
+    shape = values.shape
+    return ops.reshape(ops.flip(ops.reshape(values, (-1, 2, *shape[1:])), axis=1), (-1, *shape[1:]))

@@ -13,7 +13,7 @@ from mien.edge.dataset import FaceSet
 from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import MIXUP_DRAWS, Augment, Augmentation, mixup
+from .augment import Augment, Augmentation, Mix
 from .distill import smoothed
 
 EVALUATION_BATCH = 128
@@ -47,8 +47,11 @@ def training_batches(
         raise DataError(f"{size} training faces don't fill a batch of {batch_size}: lower the recipe's batch_size")
     if batch_size % shard[1]:
         raise DataError(f"a batch of {batch_size} can't be split evenly over {shard[1]} workers")
-    if augmentation.mixup and batch_size // shard[1] % 2:
-        raise DataError(f"mixup takes faces by twos: a batch of {batch_size} over {shard[1]} workers isn't even")
+    mix = Mix(augmentation)
+    if mix.used and batch_size // shard[1] % 2:
+        raise DataError(
+            f"mixup and cutmix take faces by twos: a batch of {batch_size} over {shard[1]} workers isn't even"
+        )
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
     augment = Augment(augmentation)
     wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
@@ -61,10 +64,8 @@ def training_batches(
 
     def augmented(indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _gather(faces, indices, wanted)
-        draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + MIXUP_DRAWS), seed=[seed, step])[part]
-        pixels = augment(pixels, draws[:, MIXUP_DRAWS:])
-        if augmentation.mixup:
-            pixels, labels = mixup(pixels, labels, draws[:, :MIXUP_DRAWS], augmentation.mixup)
+        draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + Mix.DRAWS), seed=[seed, step])[part]
+        pixels, labels = mix(augment(pixels, draws[:, Mix.DRAWS :]), labels, draws[:, : Mix.DRAWS])
         pixels = scale_pixels(pixels, spec.scale, spec.offset)
         if teach is not None:
             labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels)

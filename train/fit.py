@@ -25,6 +25,7 @@ from . import plots
 from .augment import Augment, Augmentation
 from .distill import TEACHERS, known, teacher_recipe
 from .engine import Engine, Job
+from .mirror import mirror
 from .model import build
 from .recipe import Recipe
 from .run import RunFolder
@@ -55,6 +56,10 @@ def fit(
     Raises ConfigError, DataError.
     """
     recipe = replace(recipe, precision=engine.precision(recipe.precision))
+    if recipe.mirror:
+        mirror(
+            build(recipe.arch, (spec.height, spec.width, spec.channels), len(data.classes))
+        )  # fails before it writes
     folder = RunFolder(out, writes=engine.is_first)
     config = describe(data, recipe, spec, seed, engine)
     if teachers:
@@ -111,6 +116,8 @@ def finish(data: Dataset, recipe: Recipe, folder: RunFolder, spec: InputSpec) ->
     keras.config.set_dtype_policy("float32")
     model = build(recipe.arch, (spec.height, spec.width, spec.channels), len(data.classes))
     model.load_weights(folder.best_weights())
+    if recipe.mirror:
+        mirror(model)  # statistics and averages of weights are so but for rounding
     scores = predict(model, data.splits["validation"], spec)
     metrics = measure(scores, data.splits["validation"].labels, data.classes)
     with replacing(folder.path / "model.keras") as partial:

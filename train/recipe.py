@@ -66,6 +66,8 @@ class Recipe:
     """Stops after this many epochs without a better validation loss; 0 never stops early."""
     ema: float = 0.0
     """Momentum of the weights' moving average that is validated and kept in place of the weights; 0 is off."""
+    mirror: bool = False
+    """Reads a face and its mirror image alike, by its weights; see `train.mirror`. For networks without strides."""
     monitor: str = "val_loss"
     """By what the epoch that is kept is chosen: "val_loss" (lowest), "val_accuracy" (highest), or "last".
 
@@ -157,6 +159,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("light", 1),
         ("erase", 1),
         ("mixup", 1),
+        ("cutmix", 1),
     ):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
     _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)

@@ -14,6 +14,7 @@ from .batches import EVALUATION_BATCH, evaluation_batches, training_batches
 from .distill import Teachers
 from .distribute import Workers
 from .engine import Job, has_bfloat16
+from .mirror import keep_mirrored
 from .model import build
 from .recipe import Recipe
 from .run import KeepEpochs, RunFolder
@@ -69,6 +70,8 @@ class TensorflowEngine:
         )
         with workers.strategy.scope():
             model = build(recipe.arch, job.shape, classes)
+            if recipe.mirror:
+                keep_mirrored(model)
             model.compile(
                 make_optimizer(recipe, job.steps),
                 keras.losses.CategoricalCrossentropy(),  # the targets are smoothed already

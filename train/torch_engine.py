@@ -24,9 +24,10 @@ from mien.edge.dataset import FaceSet
 from mien.edge.errors import ConfigError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import MIXUP_DRAWS, mixup
+from .augment import Mix
 from .distill import columns, load_teacher
 from .engine import Job, has_bfloat16
+from .mirror import mirror
 from .model import build
 from .recipe import Recipe
 from .run import RunFolder
@@ -83,6 +84,8 @@ class TorchEngine:
         folder.kind = "pt"
         keras.config.set_dtype_policy("float32")
         model = build(recipe.arch, job.shape, len(job.classes))
+        if recipe.mirror:
+            mirror(model)
         network = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
         average = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
         optimizer = _optimizer(network, recipe)
@@ -148,6 +151,8 @@ class TorchEngine:
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+            if job.recipe.mirror:
+                network.mirror()
             # At first the average would be of untrained weights: it begins short and grows to its length.
             momentum = min(job.recipe.ema, (1 + done) / (10 + done))
             with torch.no_grad():
@@ -164,7 +169,7 @@ class _Feed:
 
     def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
         self._job, self._device, self._autocast = job, device, autocast
-        self._augment = TorchAugment(job.recipe.augmentation)
+        self._augment, self._mix = TorchAugment(job.recipe.augmentation), Mix(job.recipe.augmentation)
         keras.config.set_dtype_policy("float32")
         self._teachers: list[tuple[TorchNetwork, list[int]]] = []
         for run in job.teachers:
@@ -208,14 +213,11 @@ class _Feed:
                 yield self._batch(rows, rng)
 
     def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
-        draws = torch.from_numpy(rng.random((len(rows), TorchAugment.DRAWS + MIXUP_DRAWS), dtype=np.float32)).to(
-            self._device
-        )
+        draws = torch.from_numpy(rng.random((len(rows), TorchAugment.DRAWS + Mix.DRAWS), dtype=np.float32))
+        draws = draws.to(self._device)
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
         targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
-        pixels = self._augment(pixels, draws[:, MIXUP_DRAWS:])
-        if share := self._job.recipe.augmentation.mixup:
-            pixels, targets = mixup(pixels, targets, draws[:, :MIXUP_DRAWS], share)
+        pixels, targets = self._mix(self._augment(pixels, draws[:, Mix.DRAWS :]), targets, draws[:, : Mix.DRAWS])
         faces = _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
         if self._teachers:
             # One teacher a batch: on average the gradient is that of the mean of all, at the cost of one.

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from mien.edge.errors import ConfigError
 
+from .mirror import projections
+
 Function = Callable[..., torch.Tensor]
 
 
@@ -28,6 +30,7 @@ class TorchNetwork(nn.Module):
         self._input, self._output = id(model.inputs[0]), id(model.outputs[0])
         layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
         self.steps = nn.ModuleList(_Step(layer) for layer in layers)
+        self._projections = [projections(layer) for layer in layers]
         self._ways: list[tuple[list[int], int]] = []
         for layer in layers:
             inputs = layer.input if isinstance(layer.input, list) else [layer.input]
@@ -52,6 +55,14 @@ class TorchNetwork(nn.Module):
         for step, layer in self._pairs(model):
             if tensors := step.tensors():
                 layer.set_weights([t.detach().permute(*step.back(t.ndim)).float().cpu().numpy() for t in tensors])
+
+    def mirror(self) -> None:
+        """Makes weights and statistics mirrored ones, the nearest to what they are; see `train.mirror`."""
+        for step, own in zip(self.steps, self._projections, strict=True):
+            for tensor, projection in zip(step.tensors(), own, strict=True):
+                if projection is not None:
+                    mirrored = projection(tensor.detach().permute(*step.back(tensor.ndim)))
+                    tensor.data.copy_(mirrored.permute(*step.order(tensor.ndim)))
 
     def _pairs(self, model: keras.Model) -> list[tuple[_Step, keras.layers.Layer]]:
         layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]

@@ -8,7 +8,16 @@ import warnings
 import numpy as np
 import pytest
 
-from mien.train.augment import MIXUP_DRAWS, Augment, Augmentation, RandomAffine, RandomErasing, RandomLight, mixup
+from mien.train.augment import (
+    Augment,
+    Augmentation,
+    Mix,
+    RandomAffine,
+    RandomErasing,
+    RandomLight,
+    cutmix,
+    mixup,
+)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +144,7 @@ def test_all_of_it_is_its_parts_in_turn(images: np.ndarray) -> None:
 
 def test_mixup_worked_out_by_hand(images: np.ndarray) -> None:
     targets = np.eye(16, dtype=np.float32)
-    draws = np.zeros((16, MIXUP_DRAWS), np.float32)
+    draws = np.zeros((16, 2), np.float32)
     draws[:, 0] = 0.9  # not blended
     draws[2], draws[5] = (0.1, 0.5), (0.1, 1 / 3)
     mixed, blended = (np.asarray(each) for each in mixup(images, targets, draws, 0.5))
@@ -145,3 +154,29 @@ def test_mixup_worked_out_by_hand(images: np.ndarray) -> None:
     assert np.allclose(mixed[2], (images[2] + images[3]) / 2, atol=1e-3), "sin²(45°) is a half"
     assert np.allclose(mixed[5], images[5] / 4 + images[4] * 3 / 4, atol=1e-3), "sin²(30°) is a quarter"
     assert blended[5] == pytest.approx(targets[5] / 4 + targets[4] * 3 / 4, abs=1e-6)
+
+
+def test_cutmix_worked_out_by_hand(images: np.ndarray) -> None:
+    targets = np.eye(16, dtype=np.float32)
+    draws = np.zeros((16, 2), np.float32)
+    draws[:, 0] = 0.9  # left as it is
+    draws[2], draws[5] = (0.1, 0.5), (0.1, 0)
+    mixed, shares = (np.asarray(each) for each in cutmix(images, targets, draws, 0.5))
+    untouched = [i for i in range(16) if i not in (2, 5)]
+    assert np.array_equal(mixed[untouched], images[untouched])
+    assert np.array_equal(shares[untouched], targets[untouched])
+    assert np.array_equal(mixed[2], np.concatenate([images[2, :24], images[3, 24:]]))
+    assert np.array_equal(mixed[5], np.concatenate([images[5, :18], images[4, 18:]]))
+    assert shares[5] == pytest.approx(targets[5] * 3 / 8 + targets[4] * 5 / 8)
+
+
+def test_mix_does_both_and_neither(images: np.ndarray) -> None:
+    targets = np.eye(16, dtype=np.float32)
+    draws = np.random.default_rng(5).random((16, Mix.DRAWS), np.float32)
+    still, same = Mix(Augmentation())(images, targets, draws)
+    assert still is images and same is targets
+    both = Mix(Augmentation(mixup=0.5, cutmix=0.5))(images, targets, draws)
+    blended = mixup(images, targets, draws[:, :2], 0.5)
+    for mixed, expected in zip(both, cutmix(*blended, draws[:, 2:], 0.5), strict=True):
+        assert np.array_equal(mixed, expected)
+    assert np.asarray(both[1]).sum(axis=1) == pytest.approx(np.ones(16))

@@ -77,7 +77,7 @@ def test_shards_are_parts_of_the_one_batch(dataset: Dataset) -> None:
         assert np.allclose(x, np.concatenate([first[0], second[0]]), atol=1e-6)
         assert np.allclose(y, np.concatenate([first[1], second[1]]), atol=1e-6)
         assert (y.max(axis=1) < 1).any(), "some faces are two people's"
-    with pytest.raises(DataError, match="mixup takes faces by twos: a batch of 12 over 4 workers isn't even"):
+    with pytest.raises(DataError, match="mixup and cutmix take faces by twos: a batch of 12 over 4 workers isn't even"):
         batches(faces, 1, batch_size=12, shard=(0, 4), augmentation=mixing)
     with pytest.raises(DataError, match="can't be split evenly over 3"):
         batches(faces, 1, shard=(0, 3))

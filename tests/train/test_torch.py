@@ -43,6 +43,7 @@ flip = false
 light = 0.1
 erase = 0.1
 mixup = 0.3
+cutmix = 0.3
 """
 
 
@@ -185,6 +186,41 @@ def test_every_network_has_a_twin(tmp_path: Path) -> None:
     differences = dict(line.split() for line in result.stdout.splitlines())
     assert set(differences) == set(ARCHITECTURES)
     assert max(map(float, differences.values())) < 1e-4, differences
+
+
+def test_it_mirrors_weights_as_the_other_engine_does() -> None:
+    program = """
+import numpy as np
+from mien.train.mirror import mirror
+from mien.train.model import build
+from mien.train.torch_network import TorchNetwork
+
+for arch in ("base", "small"):
+    model = build(arch, (48, 48, 1), 5)
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.uniform(0, 0.2, w.shape) for w in model.get_weights()])
+    twin = TorchNetwork(model)
+    twin.mirror()
+    mirror(model)
+    wanted = model.get_weights()
+    twin.save(model)
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(wanted, model.get_weights(), strict=True))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_leaves_a_mirrored_network(blobs: Path, recipe: Path, tmp_path: Path) -> None:
+    arguments = ("fit", "--data", blobs, "--recipe", recipe, "--engine", "torch", "--arch", "small", "--epochs", 2)
+    result = run(*arguments, "--set", "mirror=true", "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    model = keras.models.load_model(tmp_path / "run" / "model.keras")
+    faces = np.random.default_rng(1).random((8, 48, 48, 1), np.float32)
+    straight, mirrored = (model.predict(view, verbose=0) for view in (faces, faces[:, :, ::-1].copy()))
+    assert np.ptp(straight, axis=0).max() > 1e-3
+    assert straight == pytest.approx(mirrored, abs=1e-5)
 
 
 def test_its_augmentation_is_the_other_engines() -> None:
