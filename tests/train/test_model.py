@@ -58,7 +58,9 @@ def test_networks_give_probabilities(arch: str, classes: int) -> None:
 
 
 def test_unknown_architecture_and_tiny_input() -> None:
-    with pytest.raises(ConfigError, match="unknown architecture 'vgg': choose one of reference, base, small, wide"):
+    with pytest.raises(
+        ConfigError, match="unknown architecture 'vgg': choose one of reference, base, deep, small, deep_small, wide"
+    ):
         build("vgg", (48, 48, 1), 5)
     with pytest.raises(ConfigError, match="8×8 pixels"):
         build("reference", (8, 8, 1), 5)
