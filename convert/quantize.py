@@ -118,7 +118,9 @@ def _converter(network: keras.Model, spec: InputSpec) -> Any:
     import tensorflow as tf
 
     face = keras.Input(batch_shape=(1, spec.height, spec.width, spec.channels), name="face")
-    single = keras.Model(face, network(face, training=False), name=network.name)
+    # Not the network called on `face`: it would be a scope of its own, and its name in that of every tensor twice.
+    single = keras.models.clone_model(network, input_tensors=face)
+    single.set_weights(network.get_weights())
     converter = tf.lite.TFLiteConverter.from_keras_model(single)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter
