@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -32,6 +33,8 @@ class Augmentation:
     """Share of the images that are blended with another one, and their targets with them."""
     cutmix: float = 0.0
     """Share of the images whose lower part is another one's, and their targets with it."""
+    camera: float = 0.0
+    """Share of the images that are out of focus and noisy, each by a random amount. Teachers read them as they were."""
 
 
 class _Random(keras.layers.Layer):
@@ -135,8 +138,48 @@ class RandomErasing(_Random):
         return ops.where(hidden[..., None], draws[:, 5][:, None, None, None] * 255, images)
 
 
+class RandomCamera(_Random):
+    """Blurs and then adds noise, as a lens out of focus, a hand in motion and a sensor in poor light do.
+
+    It is not a part of `Augment`: it comes last, after teachers have read the faces, so that what they say of a good
+    picture is learned for the bad one too. Source: Xie et al., Self-training with Noisy Student, in which the noise is
+    the student's alone, https://arxiv.org/abs/1911.04252.
+    """
+
+    DRAWS = 4
+    BLUR = 1.5
+    """Pixels, the greatest standard deviation of the Gaussian."""
+    NOISE = 20.0
+    """Steps of 255, the greatest standard deviation."""
+
+    def __init__(self, augmentation: Augmentation, seed: int | None = None, **options: Any) -> None:
+        super().__init__(augmentation, seed, **options)
+        self.used = augmentation.camera > 0
+        self._noise = np.random.default_rng(0).standard_normal(1 << 16).astype(np.float32)
+
+    def change(self, images: Any, draws: Any) -> Any:
+        """The spoilt images, pixels 0–255; an image's noise is a stretch of a table, each from a place of its own."""
+        _, height, width, channels = images.shape
+        spoilt = ops.cast(draws[:, 0] < self.augmentation.camera, "float32")
+        rows, columns = (self._blur(spoilt * draws[:, 1] * self.BLUR, side) for side in (height, width))
+        images = ops.einsum("nij,njkc,nlk->nilc", rows, images, columns)
+        places = ops.cast(draws[:, 3] * len(self._noise), "int32")[:, None] + np.arange(height * width * channels)
+        noise = ops.reshape(ops.take(self._noise, places % len(self._noise)), (-1, height, width, channels))
+        return ops.clip(images + noise * (spoilt * draws[:, 2] * self.NOISE)[:, None, None, None], 0, 255)
+
+    @staticmethod
+    def _blur(sigma: Any, side: int) -> Any:
+        """float32 [N, side, side]: for each image the matrix that blurs one axis, its rows of sum 1."""
+        apart = np.square(np.arange(side)[:, None] - np.arange(side)[None]).astype(np.float32)
+        weights = ops.exp(-apart / (2 * ops.square(ops.maximum(sigma, 0.05)))[:, None, None])
+        return weights / ops.sum(weights, axis=2, keepdims=True)
+
+
 class Augment(_Random):
-    """All of it: moves, then light, then what hides the face. What the augmentation leaves out costs nothing."""
+    """What happens to each face before teachers read it: moves, then light, then what hides it.
+
+    What the augmentation leaves out costs nothing.
+    """
 
     _PARTS = (RandomAffine, RandomLight, RandomErasing)
     DRAWS = sum(part.DRAWS for part in _PARTS)

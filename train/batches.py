@@ -13,7 +13,7 @@ from mien.edge.dataset import FaceSet
 from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import Augment, Augmentation, Mix
+from .augment import Augment, Augmentation, Mix, RandomCamera
 from .distill import smoothed
 
 EVALUATION_BATCH = 128
@@ -53,7 +53,7 @@ def training_batches(
             f"mixup and cutmix take faces by twos: a batch of {batch_size} over {shard[1]} workers isn't even"
         )
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
-    augment = Augment(augmentation)
+    augment, camera = Augment(augmentation), RandomCamera(augmentation)
     wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -66,10 +66,13 @@ def training_batches(
         pixels, labels = _gather(faces, indices, wanted)
         draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + Mix.DRAWS), seed=[seed, step])[part]
         pixels, labels = mix(augment(pixels, draws[:, Mix.DRAWS :]), labels, draws[:, : Mix.DRAWS])
-        pixels = scale_pixels(pixels, spec.scale, spec.offset)
         if teach is not None:
-            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels)
-        return pixels, labels
+            readings = teach(scale_pixels(pixels, spec.scale, spec.offset))
+            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * readings
+        if camera.used:
+            draws = tf.random.stateless_uniform((batch_size, RandomCamera.DRAWS), seed=[~seed, step])[part]
+            pixels = camera(pixels, draws)
+        return scale_pixels(pixels, spec.scale, spec.offset), labels
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     dataset = epochs.flat_map(epoch_steps).map(augmented, num_parallel_calls=tf.data.AUTOTUNE)

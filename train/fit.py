@@ -22,7 +22,7 @@ from mien.edge.metrics import Metrics, measure
 from mien.edge.preprocess import scale_pixels
 
 from . import plots
-from .augment import Augment, Augmentation
+from .augment import Augment, Augmentation, RandomCamera
 from .distill import TEACHERS, known, teacher_recipe
 from .engine import Engine, Job
 from .mirror import mirror
@@ -189,8 +189,8 @@ def _versions() -> dict[str, str]:
 def _sample_sheet(path: Path, faces: FaceSet, augmentation: Augmentation, seed: int) -> None:
     """Eight faces (left) with eleven augmented versions each, so that a person can see that they still are faces."""
     originals = faces.take(np.random.default_rng(seed).choice(len(faces), min(8, len(faces)), replace=False))
-    augment = Augment(augmentation, seed)
+    augment, camera = Augment(augmentation, seed), RandomCamera(augmentation, seed)
     batch = originals[..., np.newaxis].astype(np.float32)
-    versions = [keras.ops.convert_to_numpy(augment(batch))[..., 0] for _ in range(11)]
+    versions = [keras.ops.convert_to_numpy(camera(augment(batch)))[..., 0] for _ in range(11)]
     rows = {f"face {i + 1}": np.stack([original, *(v[i] for v in versions)]) for i, original in enumerate(originals)}
     plots.face_sheet(path, rows, "Training faces: the original (first column), then as augmentation draws them")

@@ -160,6 +160,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("erase", 1),
         ("mixup", 1),
         ("cutmix", 1),
+        ("camera", 1),
     ):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
     _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)

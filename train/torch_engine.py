@@ -24,7 +24,7 @@ from mien.edge.dataset import FaceSet
 from mien.edge.errors import ConfigError
 from mien.edge.preprocess import scale_pixels
 
-from .augment import Mix
+from .augment import Mix, RandomCamera
 from .distill import columns, load_teacher
 from .engine import Job, has_bfloat16
 from .mirror import mirror
@@ -169,7 +169,8 @@ class _Feed:
 
     def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
         self._job, self._device, self._autocast = job, device, autocast
-        self._augment, self._mix = TorchAugment(job.recipe.augmentation), Mix(job.recipe.augmentation)
+        how = job.recipe.augmentation
+        self._augment, self._mix, self._camera = TorchAugment(how), Mix(how), RandomCamera(how)
         keras.config.set_dtype_policy("float32")
         self._teachers: list[tuple[TorchNetwork, list[int]]] = []
         for run in job.teachers:
@@ -218,14 +219,19 @@ class _Feed:
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
         targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
         pixels, targets = self._mix(self._augment(pixels, draws[:, Mix.DRAWS :]), targets, draws[:, : Mix.DRAWS])
-        faces = _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
         if self._teachers:
             # One teacher a batch: on average the gradient is that of the mean of all, at the cost of one.
             teacher, chosen = self._teachers[rng.integers(len(self._teachers))]
             with self._autocast:
-                reading = teacher(faces)[:, chosen].softmax(1)
+                reading = teacher(self._scaled(pixels))[:, chosen].softmax(1)
             targets = targets + (1 - targets.sum(1, keepdim=True)) * reading
-        return faces, targets
+        if self._camera.used:
+            draws = torch.from_numpy(rng.random((len(rows), RandomCamera.DRAWS), dtype=np.float32)).to(self._device)
+            pixels = self._camera(pixels, draws)
+        return self._scaled(pixels), targets
+
+    def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
+        return _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
 
 
 def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer:

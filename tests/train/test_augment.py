@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from mien.train.augment import (
     Augmentation,
     Mix,
     RandomAffine,
+    RandomCamera,
     RandomErasing,
     RandomLight,
     cutmix,
@@ -105,6 +107,24 @@ def test_light_worked_out_by_hand(images: np.ndarray) -> None:
     assert np.abs(lit[0] - 255 * (np.maximum(images[0], 0.0255) / 255) ** math.exp(0.4)).max() < 0.05
     by_hand = np.clip((images[1] - 128) * math.exp(-0.4) + 128 + 0.4 * 128, 0, 255)
     assert np.abs(lit[1] - by_hand).max() < 0.05
+
+
+def test_a_camera_blurs_and_adds_noise_by_known_amounts(images: np.ndarray) -> None:
+    layer = RandomCamera(Augmentation(camera=0.5))
+    draws = np.zeros((len(images), RandomCamera.DRAWS), np.float32)
+    draws[:8, 1] = np.linspace(0.3, 1, 8)  # blur alone
+    draws[8:12, 2:] = [[1, k / 4] for k in range(4)]  # noise alone, each from another place of the table
+    draws[12:, :3] = [0.5, 1, 1]  # not among the share
+    middle = images * 0.2 + 100  # so that noise isn't clipped
+    spoilt = np.asarray(layer(middle, draws))
+    inner = np.s_[:, 8:-8, 8:-8, 0]  # beyond the border's reach
+    for draw, image, result in zip(draws[:8], middle, spoilt, strict=False):
+        blurred = cv2.GaussianBlur(image[..., 0], (0, 0), float(draw[1]) * RandomCamera.BLUR)
+        assert np.abs(result[8:-8, 8:-8, 0] - blurred[8:-8, 8:-8]).max() < 0.3
+    noise = (spoilt - middle)[8:12]
+    assert np.allclose(noise.std(axis=(1, 2, 3)), RandomCamera.NOISE, rtol=0.05)
+    assert abs(np.corrcoef(noise.reshape(4, -1))[np.triu_indices(4, 1)]).max() < 0.08
+    assert np.abs(spoilt - middle)[12:][inner].max() < 0.01
 
 
 def test_erasing_hides_one_rectangle_of_some_images(images: np.ndarray) -> None:

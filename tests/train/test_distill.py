@@ -72,6 +72,11 @@ def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> Non
     pixels, taught = next(iter(batch))
     plain = next(iter(training_batches(faces, 16, 5, InputSpec(), still, seed=0, targets=targets)))
     assert np.asarray(taught) == pytest.approx(np.asarray(plain[1]) + 0.75 * np.asarray(teach(pixels)), abs=1e-5)
+    # What a camera does to a face comes after the teachers have read it.
+    bad = replace(still, camera=1)
+    spoilt, same = next(iter(training_batches(faces, 16, 5, InputSpec(), bad, seed=0, targets=targets, teach=teach)))
+    assert np.abs(np.asarray(spoilt) - np.asarray(pixels)).mean(axis=(1, 2, 3)).max() > 0.02
+    assert np.asarray(same) == pytest.approx(np.asarray(taught), abs=1e-5)
 
 
 def test_teachers_are_trained_first_and_only_once(

@@ -226,7 +226,7 @@ def test_a_run_leaves_a_mirrored_network(blobs: Path, recipe: Path, tmp_path: Pa
 def test_its_augmentation_is_the_other_engines() -> None:
     program = """
 import torch
-from mien.train.augment import Augment, Augmentation
+from mien.train.augment import Augment, Augmentation, RandomCamera
 from mien.train.torch_augment import TorchAugment
 
 torch.manual_seed(5)
@@ -234,6 +234,8 @@ images, draws = torch.rand(64, 48, 40, 1) * 255, torch.rand(64, Augment.DRAWS)
 for how in (Augmentation(), Augmentation(shear=20, light=0.2, erase=0.5), Augmentation(flip=False)):
     difference = TorchAugment(how)(images, draws) - Augment(how)(images, draws)
     assert difference.abs().max() < 0.05, difference.abs().max()
+camera, draws = RandomCamera(Augmentation(camera=0.5)), torch.rand(64, RandomCamera.DRAWS)
+assert (camera(images, draws) != images).flatten(1).any(1).equal(draws[:, 0] < 0.5)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
