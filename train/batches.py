@@ -35,7 +35,7 @@ def training_batches(
     """Endless shuffled, augmented batches: float32 [b, H, W, 1] and their rows of `targets`, float32 [b, classes].
 
     `targets` (float32 [N, classes]) say what each face is; by default its label alone, one-hot. What a row lacks to a
-    sum of 1 is the share of `teach`, which reads each augmented batch: float32 [b, H, W, 1] → [b, classes].
+    sum of 1 is the share of `teach`, which reads each augmented batch, [b, H, W, 1] with pixels 0–255 → [b, classes].
 
     Each epoch has len(faces) // batch_size steps; what is left over takes its turn in another epoch. Order
     and augmentation follow from `seed`, the epoch and the step alone, so that a resumed run goes on as it
@@ -67,8 +67,7 @@ def training_batches(
         draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + Mix.DRAWS), seed=[seed, step])[part]
         pixels, labels = mix(augment(pixels, draws[:, Mix.DRAWS :]), labels, draws[:, : Mix.DRAWS])
         if teach is not None:
-            readings = teach(scale_pixels(pixels, spec.scale, spec.offset))
-            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * readings
+            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels)
         if camera.used:
             draws = tf.random.stateless_uniform((batch_size, RandomCamera.DRAWS), seed=[~seed, step])[part]
             pixels = camera(pixels, draws)

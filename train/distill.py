@@ -15,8 +15,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from mien.edge.bundle import Bundle, InputSpec, bundled_models, find_bundle
+from mien.edge.classifier import Classifier
 from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
 
@@ -63,33 +64,62 @@ def columns(teacher: Sequence[str], classes: Sequence[str]) -> list[int]:
     return [list(teacher).index(label) for label in classes]
 
 
-def load_teacher(run: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """A finished run's network in the precision that is set, and its classes. Raises ConfigError."""
+def load_teacher(path: Path, spec: InputSpec) -> tuple[keras.Model | Classifier, tuple[str, ...]]:
+    """A finished run's network in the precision that is set, or a bundle's model, and its classes.
+
+    `path` may be a bundled model's name; `spec` is what the student reads. Raises ConfigError, BundleError.
+    """
+    teacher: keras.Model | Classifier
+    if _is_run(path):
+        teacher, classes = _load_run(path)
+        size = teacher.input_shape[1:3]
+    else:
+        teacher = Classifier(Bundle.load(find_bundle(str(path))))
+        classes, size = teacher.labels, teacher.face_size
+    if size != (spec.height, spec.width):
+        raise ConfigError(
+            f"{path} reads faces of {size[0]}×{size[1]} pixels, its student of {spec.height}×{spec.width}: "
+            "take another teacher"
+        )
+    return teacher, classes
+
+
+def describe_teacher(path: Path) -> dict[str, Any]:
+    """What a teacher that wasn't trained for this run is, for config.json. Raises ConfigError, BundleError."""
+    if not _is_run(path):
+        card = Bundle.load(find_bundle(str(path))).card
+        known = {"bundle": card.name, "version": card.version, "sha256": card.sha256, "classes": list(card.labels)}
+        return known | {"accuracy": card.metrics.get("quantized", {}).get("accuracy")}
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unfinished(path, error) from error
+    return {key: config[key] for key in ("arch", "recipe", "classes", "seed")} | {"accuracy": metrics["accuracy"]}
+
+
+def read_faces(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
+    """float32 [N, labels]: a bundle's reading of augmented faces float [N, height, width, 1], pixels 0–255."""
+    return classifier.scores(np.rint(np.clip(pixels[..., 0], 0, 255)).astype(np.uint8))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").exists() or not (str(path) in bundled_models() or (path / "card.json").exists())
+
+
+def _load_run(run: Path) -> tuple[keras.Model, tuple[str, ...]]:
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
         kept = keras.models.load_model(run / "model.keras")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{run} holds no finished run to learn from ({error}): finish it with --resume") from error
+        raise _unfinished(run, error) from error
     model = build(config["arch"], kept.input_shape[1:], len(config["classes"]))
     model.set_weights(kept.get_weights())
     model.trainable = False
     return model, tuple(config["classes"])
 
 
-class Teachers:
-    """Several teachers as one: the mean of their readings."""
-
-    def __init__(self, runs: Sequence[Path], classes: Sequence[str]) -> None:
-        """`classes` are the student's. A teacher that knows more is asked which of these it is. Raises ConfigError."""
-        self._teachers = []
-        for run in runs:
-            model, own = load_teacher(run)
-            self._teachers.append((model, columns(own, classes)))
-
-    def __call__(self, faces: Any) -> Any:
-        """float32 [N, classes] of scaled faces float32 [N, H, W, 1]; each row sums to 1."""
-        readings = []
-        for model, chosen in self._teachers:
-            scores = ops.take(model(faces, training=False), chosen, axis=1)
-            readings.append(scores / ops.sum(scores, axis=1, keepdims=True))
-        return ops.mean(ops.stack(readings), axis=0)
+def _unfinished(run: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{run} holds no finished run to learn from ({error}): finish it with --resume, or give a bundle"
+    )

@@ -28,7 +28,7 @@ class Job:
     targets: np.ndarray
     """float32 [faces, classes]: what is known of each face; what a row lacks to a sum of 1 is the teachers' share."""
     teachers: tuple[Path, ...]
-    """Runs whose networks read every augmented face, and whose mean reading is learned from."""
+    """Runs and bundles that read every augmented face, and whose mean reading is learned from."""
     validation: FaceSet
     seed: int
 

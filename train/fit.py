@@ -23,7 +23,7 @@ from mien.edge.preprocess import scale_pixels
 
 from . import plots
 from .augment import Augment, Augmentation, RandomCamera
-from .distill import TEACHERS, known, teacher_recipe
+from .distill import TEACHERS, describe_teacher, known, teacher_recipe
 from .engine import Engine, Job
 from .mirror import mirror
 from .model import build
@@ -49,11 +49,11 @@ def fit(
     """Trains a network on `data` by `recipe` and leaves everything about the run in folder `out`.
 
     `wide` is the same data set with the classes that the recipe's teachers learn, by default `data` itself; `teachers`
-    are finished runs that take the place of teachers trained for this run.
+    are finished runs, bundles or bundled models' names that take the place of teachers trained for this run.
 
     Afterwards `out` has model.keras (float32, the best epoch), metrics.json, history.csv, config.json, curves.png,
     confusion.png and samples.png. Returns the metrics of the validation split, or None in all workers but the first.
-    Raises ConfigError, DataError.
+    Raises ConfigError, DataError, BundleError.
     """
     recipe = replace(recipe, precision=engine.precision(recipe.precision))
     if recipe.mirror:
@@ -63,7 +63,7 @@ def fit(
     folder = RunFolder(out, writes=engine.is_first)
     config = describe(data, recipe, spec, seed, engine)
     if teachers:
-        config["teachers"] = [describe_teacher(run) for run in teachers]
+        config["teachers"] = [describe_teacher(path) for path in teachers]
     folder.start(config, resume)
     if recipe.distillation.teachers:
         if not engine.alone:
@@ -164,16 +164,6 @@ def describe(data: Dataset, recipe: Recipe, spec: InputSpec, seed: int, engine: 
         "versions": {"python": platform.python_version(), **_versions()},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def describe_teacher(run: Path) -> dict[str, Any]:
-    """What a finished run that teaches another one is, for config.json. Raises ConfigError."""
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{run} holds no finished run to learn from ({error}): finish it with --resume") from error
-    return {key: config[key] for key in ("arch", "recipe", "classes", "seed")} | {"accuracy": metrics["accuracy"]}
 
 
 def _versions() -> dict[str, str]:

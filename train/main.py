@@ -75,7 +75,9 @@ def fit(
     ] = "tensorflow",
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="A finished run that takes the place of the recipe's teachers; may be repeated."),
+        typer.Option(
+            help="A finished run, a bundle or one of `mien models`, in place of the recipe's teachers; may be repeated."
+        ),
     ] = None,
     skip_bad: SkipBadOption = False,
 ) -> None:

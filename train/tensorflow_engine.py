@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from mien.edge.bundle import InputSpec
+from mien.edge.classifier import Classifier
 from mien.edge.errors import MienError
+from mien.edge.preprocess import scale_pixels
 
 from .batches import EVALUATION_BATCH, evaluation_batches, training_batches
-from .distill import Teachers
+from .distill import columns, load_teacher, read_faces
 from .distribute import Workers
 from .engine import Job, has_bfloat16
 from .mirror import keep_mirrored
@@ -55,7 +63,7 @@ class TensorflowEngine:
         recipe, workers, classes = job.recipe, self.workers, len(job.classes)
         tf.config.experimental.enable_op_determinism()
         keras.config.set_dtype_policy(recipe.precision)
-        teachers = Teachers(job.teachers, job.classes) if job.teachers else None
+        teachers = Teachers(job.teachers, job.classes, job.spec) if job.teachers else None
         batches = training_batches(
             job.faces,
             recipe.batch_size,
@@ -112,6 +120,40 @@ class TensorflowEngine:
             raise MienError(
                 f"another worker is gone or silent: start all again with --resume ({error.message})"
             ) from error
+
+
+class Teachers:
+    """Several teachers as one: the mean of their readings."""
+
+    def __init__(self, paths: Sequence[Path], classes: Sequence[str], spec: InputSpec) -> None:
+        """`classes` are the student's: a teacher that knows more is asked which of these it is. `spec` is its input.
+
+        Raises ConfigError, BundleError.
+        """
+        self._spec = spec
+        self._teachers = []
+        for path in paths:
+            teacher, own = load_teacher(path, spec)
+            self._teachers.append((teacher, columns(own, classes)))
+        self._lock = threading.Lock()
+        """Batches are made in several threads; an interpreter serves one at a time."""
+
+    def __call__(self, pixels: Any) -> tf.Tensor:
+        """float32 [N, classes] of faces float32 [N, H, W, 1] with pixels 0–255; each row sums to 1."""
+        readings = []
+        for teacher, chosen in self._teachers:
+            if isinstance(teacher, Classifier):
+                scores = tf.numpy_function(partial(self._read, teacher), [pixels], tf.float32)
+                scores = tf.ensure_shape(scores, (pixels.shape[0], len(teacher.labels)))
+            else:
+                scores = teacher(scale_pixels(pixels, self._spec.scale, self._spec.offset), training=False)
+            scores = tf.gather(scores, chosen, axis=1)
+            readings.append(scores / tf.reduce_sum(scores, axis=1, keepdims=True))
+        return tf.reduce_mean(tf.stack(readings), axis=0)
+
+    def _read(self, classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
+        with self._lock:
+            return read_faces(classifier, pixels)
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

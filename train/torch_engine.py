@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from mien.edge.classifier import Classifier
 from mien.edge.dataset import FaceSet
 from mien.edge.errors import ConfigError
 from mien.edge.preprocess import scale_pixels
 
 from .augment import Mix, RandomCamera
-from .distill import columns, load_teacher
+from .distill import columns, load_teacher, read_faces
 from .engine import Job, has_bfloat16
 from .mirror import mirror
 from .model import build
@@ -172,11 +173,12 @@ class _Feed:
         how = job.recipe.augmentation
         self._augment, self._mix, self._camera = TorchAugment(how), Mix(how), RandomCamera(how)
         keras.config.set_dtype_policy("float32")
-        self._teachers: list[tuple[TorchNetwork, list[int]]] = []
-        for run in job.teachers:
-            model, classes = load_teacher(run)
-            twin = TorchNetwork(model).to(device, memory_format=torch.channels_last)
-            self._teachers.append((twin.eval(), columns(classes, job.classes)))
+        self._teachers: list[tuple[TorchNetwork | Classifier, list[int]]] = []
+        for path in job.teachers:
+            teacher, classes = load_teacher(path, job.spec)
+            if not isinstance(teacher, Classifier):
+                teacher = TorchNetwork(teacher).to(device, memory_format=torch.channels_last).eval()
+            self._teachers.append((teacher, columns(classes, job.classes)))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, the same whenever it is asked for."""
@@ -222,13 +224,20 @@ class _Feed:
         if self._teachers:
             # One teacher a batch: on average the gradient is that of the mean of all, at the cost of one.
             teacher, chosen = self._teachers[rng.integers(len(self._teachers))]
-            with self._autocast:
-                reading = teacher(self._scaled(pixels))[:, chosen].softmax(1)
-            targets = targets + (1 - targets.sum(1, keepdim=True)) * reading
+            reading = self._read(teacher, pixels)[:, chosen]
+            targets = targets + (1 - targets.sum(1, keepdim=True)) * reading / reading.sum(1, keepdim=True)
         if self._camera.used:
             draws = torch.from_numpy(rng.random((len(rows), RandomCamera.DRAWS), dtype=np.float32)).to(self._device)
             pixels = self._camera(pixels, draws)
         return self._scaled(pixels), targets
+
+    def _read(self, teacher: TorchNetwork | Classifier, pixels: torch.Tensor) -> torch.Tensor:
+        """float32 [N, the teacher's classes]: its probabilities."""
+        if isinstance(teacher, Classifier):
+            return torch.from_numpy(read_faces(teacher, pixels.cpu().numpy())).to(self._device)
+        with self._autocast:
+            logits = teacher(self._scaled(pixels))
+        return logits.softmax(1)
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         return _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))

@@ -11,15 +11,18 @@ import keras
 import numpy as np
 import pytest
 
-from mien.edge.bundle import InputSpec
+from mien.edge.bundle import Bundle, InputSpec, find_bundle
+from mien.edge.classifier import Classifier
 from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
 from mien.train.augment import Augmentation
 from mien.train.batches import training_batches
-from mien.train.distill import Teachers, known, smoothed, teacher_recipe
+from mien.train.distill import describe_teacher, known, smoothed, teacher_recipe
 from mien.train.fit import fit
 from mien.train.recipe import Distillation, Recipe, find_recipe, load_recipe
-from mien.train.tensorflow_engine import TensorflowEngine
+from mien.train.tensorflow_engine import Teachers, TensorflowEngine
+
+STILL = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +41,41 @@ def test_smoothing_worked_out_by_hand() -> None:
 
 
 def test_teachers_are_the_mean_of_their_readings(dataset: Dataset, teacher: Path) -> None:
-    faces = dataset.splits["train"].images[..., np.newaxis].astype(np.float32) / 255
-    reading = keras.models.load_model(teacher / "model.keras").predict(faces, verbose=0)
+    pixels = dataset.splits["train"].images[..., np.newaxis].astype(np.float32)
+    reading = keras.models.load_model(teacher / "model.keras").predict(pixels / 255, verbose=0)
     keras.config.set_dtype_policy("float32")
-    once = np.asarray(Teachers([teacher], dataset.classes)(faces))
+    once = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels))
     assert once == pytest.approx(reading, abs=1e-5)
-    assert np.asarray(Teachers([teacher, teacher], dataset.classes)(faces)) == pytest.approx(once, abs=1e-6)
+    twice = Teachers([teacher, teacher], dataset.classes, InputSpec())(pixels)
+    assert np.asarray(twice) == pytest.approx(once, abs=1e-6)
     # Asked for some of its classes only, it says which of those it is.
-    three = np.asarray(Teachers([teacher], ("happy", "angry", "sad"))(faces))
+    three = np.asarray(Teachers([teacher], ("happy", "angry", "sad"), InputSpec())(pixels))
     some = reading[:, [1, 0, 3]]
     assert three == pytest.approx(some / some.sum(axis=1, keepdims=True), abs=1e-5)
     with pytest.raises(ConfigError, match="a teacher doesn't know the class fear"):
-        Teachers([teacher], ("happy", "fear"))
+        Teachers([teacher], ("happy", "fear"), InputSpec())
+    with pytest.raises(ConfigError, match="reads faces of 48×48 pixels, its student of 64×64: take another"):
+        Teachers([teacher], ("happy",), InputSpec(64, 64))
+
+
+def test_a_bundle_may_teach_beside_a_run(dataset: Dataset, teacher: Path) -> None:
+    faces = dataset.splits["train"].images
+    pixels = faces[..., np.newaxis].astype(np.float32)
+    bundle = Bundle.load(find_bundle("mien-small"))
+    own = Classifier(bundle).scores(faces)
+    chosen = [bundle.card.labels.index(label) for label in dataset.classes]
+    run = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels))
+    both = Teachers([Path("mien-small"), teacher], dataset.classes, InputSpec())
+    assert np.asarray(both(pixels)) == pytest.approx((own[:, chosen] + run) / 2, abs=1e-5)
+    described = describe_teacher(Path("mien-small"))
+    assert (described["bundle"], described["sha256"]) == ("mien-small", bundle.card.sha256)
+    assert described["accuracy"] == bundle.card.metrics["quantized"]["accuracy"]
+    # In the pipeline, where several threads make batches.
+    batches = training_batches(
+        dataset.splits["train"], 16, 5, InputSpec(), STILL, seed=0, targets=np.zeros_like(own), teach=both
+    )
+    for scaled, taught in batches.take(8):
+        assert np.asarray(taught) == pytest.approx(np.asarray(both(np.asarray(scaled) * 255)), abs=1e-5)
 
 
 def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
@@ -66,14 +92,14 @@ def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
 def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> None:
     faces = dataset.splits["train"]
     targets = known(dataset, dataset.classes, Recipe(distillation=Distillation(("base",), 0.75)))
-    still = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)
-    teach = Teachers([teacher], dataset.classes)
-    batch = training_batches(faces, 16, 5, InputSpec(), still, seed=0, targets=targets, teach=teach)
+    teach = Teachers([teacher], dataset.classes, InputSpec())
+    batch = training_batches(faces, 16, 5, InputSpec(), STILL, seed=0, targets=targets, teach=teach)
     pixels, taught = next(iter(batch))
-    plain = next(iter(training_batches(faces, 16, 5, InputSpec(), still, seed=0, targets=targets)))
-    assert np.asarray(taught) == pytest.approx(np.asarray(plain[1]) + 0.75 * np.asarray(teach(pixels)), abs=1e-5)
+    plain = next(iter(training_batches(faces, 16, 5, InputSpec(), STILL, seed=0, targets=targets)))
+    reading = np.asarray(teach(np.asarray(pixels) * 255))
+    assert np.asarray(taught) == pytest.approx(np.asarray(plain[1]) + 0.75 * reading, abs=1e-5)
     # What a camera does to a face comes after the teachers have read it.
-    bad = replace(still, camera=1)
+    bad = replace(STILL, camera=1)
     spoilt, same = next(iter(training_batches(faces, 16, 5, InputSpec(), bad, seed=0, targets=targets, teach=teach)))
     assert np.abs(np.asarray(spoilt) - np.asarray(pixels)).mean(axis=(1, 2, 3)).max() > 0.02
     assert np.asarray(same) == pytest.approx(np.asarray(taught), abs=1e-5)

@@ -126,6 +126,41 @@ def test_it_learns_from_teachers_that_know_more_classes(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["accuracy"] > 0.6
 
 
+def test_a_bundled_model_may_teach(blobs: Path) -> None:
+    program = f"""
+import numpy as np
+import torch
+from pathlib import Path
+from mien.edge.bundle import Bundle, InputSpec, find_bundle
+from mien.edge.classifier import Classifier
+from mien.edge.dataset import read_dataset
+from mien.train.augment import Augmentation
+from mien.train.engine import Job
+from mien.train.recipe import Recipe
+from mien.train.torch_engine import _Feed
+
+data = read_dataset(Path({str(blobs)!r}), "five")
+still = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False)
+recipe = Recipe(batch_size=8, augmentation=still)
+faces, small = data.splits["train"], Path("mien-small")
+nothing = np.zeros((len(faces), 5), np.float32)
+job = Job(recipe, InputSpec(), data.classes, faces, nothing, (small,), data.splits["validation"], 0)
+feed = _Feed(job, torch.device("cpu"), torch.autocast("cpu", torch.bfloat16, enabled=False))
+classifier = Classifier(Bundle.load(find_bundle("mien-small")))
+assert classifier.labels == data.classes
+seen = 0
+for scaled, targets in feed.epoch(0):
+    pixels = np.rint(scaled.numpy()[:, 0] * 255).astype(np.uint8)
+    assert np.abs(classifier.scores(pixels) - targets.numpy()).max() < 1e-5
+    seen += len(pixels)
+assert seen == job.steps * 8 > 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_references_schedule_stops_early_and_stays_stopped(blobs: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
