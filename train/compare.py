@@ -137,12 +137,19 @@ def _scatter(axes: plt.Axes, runs: Sequence[Run], milliseconds: Sequence[float |
     if not known:
         axes.text(0.5, 0.5, "no run was converted", ha="center", va="center", transform=axes.transAxes)
         return
-    for run, ms, colour in known:
+    # Words go to the right and the left in turns, so that those of neighbours don't cover one another.
+    for i, (run, ms, colour) in enumerate(sorted(known, key=lambda each: each[1])):
         assert run.bundle is not None
         accuracy, size = run.quantized["accuracy"], len(run.bundle.model)
         axes.scatter(ms, accuracy, s=size / 2000, color=colour, alpha=0.6)
         axes.annotate(
-            f"{run.name}\n{size / 1000:,.0f} kB", (ms, accuracy), xytext=(6, 4), textcoords="offset points", fontsize=8
+            f"{run.name}\n{size / 1000:,.0f} kB",
+            (ms, accuracy),
+            xytext=(-10 if i % 2 else 10, 0),
+            ha="right" if i % 2 else "left",
+            va="center",
+            textcoords="offset points",
+            fontsize=8,
         )
     axes.margins(0.25)
     axes.set_xlim(left=0)
