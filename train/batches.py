@@ -53,7 +53,8 @@ def training_batches(
             f"mixup and cutmix take faces by twos: a batch of {batch_size} over {shard[1]} workers isn't even"
         )
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
-    augment, camera = Augment(augmentation), RandomCamera(augmentation)
+    # With a seed of its own it takes none from the generator that the network's first weights are drawn with.
+    augment, camera = Augment(augmentation), RandomCamera(augmentation, seed)
     wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:

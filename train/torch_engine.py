@@ -171,7 +171,7 @@ class _Feed:
     def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
         self._job, self._device, self._autocast = job, device, autocast
         how = job.recipe.augmentation
-        self._augment, self._mix, self._camera = TorchAugment(how), Mix(how), RandomCamera(how)
+        self._augment, self._mix, self._camera = TorchAugment(how), Mix(how), RandomCamera(how, job.seed)
         keras.config.set_dtype_policy("float32")
         self._teachers: list[tuple[TorchNetwork | Classifier, list[int]]] = []
         for path in job.teachers:
