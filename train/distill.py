@@ -99,8 +99,13 @@ def describe_teacher(path: Path) -> dict[str, Any]:
 
 
 def read_faces(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
-    """float32 [N, labels]: a bundle's reading of augmented faces float [N, height, width, 1], pixels 0–255."""
-    return classifier.scores(np.rint(np.clip(pixels[..., 0], 0, 255)).astype(np.uint8))
+    """float32 [N, labels]: a bundle's reading of augmented faces float [N, height, width, 1], pixels 0–255.
+
+    Every class gets something: an int8 softmax may give all of the student's classes 0 where others take it all,
+    and a share of nothing is no number.
+    """
+    scores: np.ndarray = classifier.scores(np.rint(np.clip(pixels[..., 0], 0, 255)).astype(np.uint8))
+    return np.maximum(scores, np.float32(1e-6))
 
 
 def _is_run(path: Path) -> bool:

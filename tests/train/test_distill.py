@@ -78,6 +78,13 @@ def test_a_bundle_may_teach_beside_a_run(dataset: Dataset, teacher: Path) -> Non
         assert np.asarray(taught) == pytest.approx(np.asarray(both(np.asarray(scaled) * 255)), abs=1e-5)
 
 
+def test_a_bundle_that_is_sure_of_another_class_still_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sure = np.array([[1, 0, 0, 0, 0]], np.float32)  # as an int8 softmax says it
+    monkeypatch.setattr(Classifier, "scores", lambda self, faces: np.repeat(sure, len(faces), axis=0))
+    three = Teachers([Path("mien-small")], ("happy", "neutral", "sad"), InputSpec())
+    assert np.asarray(three(np.zeros((2, 48, 48, 1), np.float32))) == pytest.approx(np.full((2, 3), 1 / 3), abs=1e-5)
+
+
 def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
     recipe = Recipe(label_smoothing=0.1, distillation=Distillation(("base",), 0.75))
     rows = known(dataset, ("sad", "happy"), recipe)
