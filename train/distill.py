@@ -104,8 +104,10 @@ def read_faces(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
     Every class gets something: an int8 softmax may give all of the student's classes 0 where others take it all,
     and a share of nothing is no number.
     """
-    scores: np.ndarray = classifier.scores(np.rint(np.clip(pixels[..., 0], 0, 255)).astype(np.uint8))
-    return np.maximum(scores, np.float32(1e-6))
+    scores: np.ndarray = np.maximum(
+        classifier.scores(np.rint(np.clip(pixels[..., 0], 0, 255)).astype(np.uint8)), np.float32(1e-6)
+    )
+    return scores
 
 
 def _is_run(path: Path) -> bool:
