@@ -80,8 +80,7 @@ class TorchEngine:
         """Trains the epochs that `folder` lacks, and keeps each in it."""
         recipe = job.recipe
         if self._device.type == "cpu":
-            # Batches are made in a thread of their own, so that one core less is left for the network.
-            torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+            torch.set_num_threads(os.cpu_count() or 1)
         folder.kind = "pt"
         keras.config.set_dtype_policy("float32")
         model = build(recipe.arch, job.shape, len(job.classes))
@@ -187,6 +186,9 @@ class _Feed:
         wanted.set()
 
         def make() -> None:
+            # Each thread has a number of its own. Two teams of threads on the same cores would wait for one another;
+            # one thread that makes batches takes from the network's cores only what it needs.
+            torch.set_num_threads(1)
             try:
                 for batch in self._batches(epoch):
                     if not wanted.is_set():
