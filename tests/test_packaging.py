@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from mien.edge.bundle import Bundle
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("edge", "train", "convert")
 LAYERS = {
@@ -261,11 +263,26 @@ def test_make_passes_its_variables_on() -> None:
     commands = make("-n", "train", "convert", "DATA=a b.zip", "OUT=my run", "ARGS=--seed 3").stdout.splitlines()
     called = [shlex.split(line) for line in commands if line.startswith(".venv/bin/mien")]
     fit, convert = called
-    assert fit == [".venv/bin/mien-train", "fit", "--data", "a b.zip", "--out", "my run", "--seed", "3"]
+    assert fit[:6] == [".venv/bin/mien-train", "fit", "--data", "a b.zip", "--out", "my run"]
+    assert fit[-2:] == ["--seed", "3"]
     assert convert[:4] == [".venv/bin/mien-convert", "run", "--model", "my run/model.keras"]
     assert convert[4:8] == ["--data", "a b.zip", "--out", "my run/bundle"]
     (demo,) = (line for line in make("-n", "demo", "SOURCE=my film.mp4").stdout.splitlines() if "mien demo" in line)
     assert shlex.split(demo) == [".venv/bin/mien", "demo", "my film.mp4", "--out", "out/demo"]
+
+
+@in_checkout
+def test_make_train_takes_the_teachers_that_are_kept_unless_asked_for_something_else() -> None:
+    def options(*arguments: str) -> list[str]:
+        (line,) = (line for line in make("-n", "train", *arguments).stdout.splitlines() if "mien-train fit" in line)
+        return shlex.split(line)[6:]
+
+    recipe, name, *teachers = options()
+    assert (recipe, name) == ("--recipe", "deep") and set(teachers[::2]) == {"--teacher"}
+    for path in teachers[1::2]:
+        assert Bundle.load(ROOT / path).card.metrics["gate"]["passed"], path
+    assert options("ARGS=--arch reference") == ["--arch", "reference"]
+    assert options("ARGS=--recipe base") == ["--recipe", "base"]
 
 
 @in_checkout

@@ -19,6 +19,7 @@ RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "base"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("plateau", "cosine")
+OPTIMIZERS = ("adam", "muon")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,13 @@ class Recipe:
     """At most."""
     batch_size: int = 32
     """Images a step, over all devices and machines together."""
+    optimizer: str = "adam"
+    """"adam": AdamW where weights decay; "muon": Muon for the convolutions, in steps as long as AdamW's, which the rest
+    gets. Source: Liu et al., Muon is Scalable for LLM Training, https://arxiv.org/abs/2502.16982."""
     learning_rate: float = 0.001
-    """Adam's, at the start."""
+    """At the start."""
     weight_decay: float = 0.0
-    """AdamW's; 0 is plain Adam."""
+    """Of kernels, decoupled from the gradient, as in https://arxiv.org/abs/1711.05101."""
     label_smoothing: float = 0.0
     """Share of each label's probability that is spread over all classes."""
     schedule: str = "plateau"
@@ -167,6 +171,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     for key, low, high in (("scale", 0.1, 10), ("dx", -2, 2), ("dy", -2, 2)):
         _check_range(where, f"crop.{key}", getattr(recipe.crop, key), low, high)
     for key, choices in (
+        ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),
         ("precision", PRECISIONS),
         ("monitor", ("val_loss", "val_accuracy", "last")),

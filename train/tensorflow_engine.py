@@ -24,6 +24,7 @@ from .distribute import Workers
 from .engine import Job, has_bfloat16
 from .mirror import keep_mirrored
 from .model import build
+from .muon import Muon
 from .recipe import Recipe
 from .run import KeepEpochs, RunFolder
 from .schedule import has_stopped
@@ -157,7 +158,7 @@ class Teachers:
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """Adam, or AdamW where the recipe decays weights; `steps` is the number of steps an epoch."""
+    """The recipe's; `steps` is the number of steps an epoch."""
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     if recipe.schedule == "cosine":
         warmup = round(recipe.warmup_epochs * steps)
@@ -168,9 +169,13 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
             warmup_steps=warmup,
         )
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
-    if not recipe.weight_decay:
+    decay = recipe.weight_decay
+    if recipe.optimizer == "muon":
+        optimizer = Muon(rate, weight_decay=decay, adam_weight_decay=decay, **options)
+    elif decay:
+        optimizer = keras.optimizers.AdamW(rate, decay, **options)
+    else:
         return keras.optimizers.Adam(rate, **options)
-    optimizer = keras.optimizers.AdamW(rate, recipe.weight_decay, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

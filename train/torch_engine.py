@@ -34,6 +34,7 @@ from .recipe import Recipe
 from .run import RunFolder
 from .schedule import History, has_stopped, learning_rate
 from .torch_augment import TorchAugment
+from .torch_muon import TorchMuon, adamw
 from .torch_network import TorchNetwork
 
 EVALUATION_BATCH = 256
@@ -130,7 +131,7 @@ class TorchEngine:
         job: Job,
         network: TorchNetwork,
         average: TorchNetwork,
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | TorchMuon,
         feed: _Feed,
         history: History,
         verbose: int,
@@ -245,12 +246,10 @@ class _Feed:
         return _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
 
 
-def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay of kernels only."""
-    kernels = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim == 1]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True)  # Keras' epsilon
+def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer | TorchMuon:
+    if recipe.optimizer == "muon":
+        return TorchMuon(network, recipe)
+    return adamw(network.parameters(), recipe)
 
 
 def predict(

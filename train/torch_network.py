@@ -6,7 +6,8 @@ steps; PyTorch's own operators train the same network about three times as fast 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from mien.edge.errors import ConfigError
 
-from .mirror import projections
+from .mirror import Projection, projections
 
 Function = Callable[..., torch.Tensor]
 
@@ -58,11 +59,15 @@ class TorchNetwork(nn.Module):
 
     def mirror(self) -> None:
         """Makes weights and statistics mirrored ones, the nearest to what they are; see `train.mirror`."""
+        for tensor, projection in self.projections():
+            tensor.data.copy_(projection(tensor.detach()))
+
+    def projections(self) -> Iterator[tuple[torch.Tensor, Projection]]:
+        """Its weights and statistics that are mirrored, each with what mirrors a tensor of its shape."""
         for step, own in zip(self.steps, self._projections, strict=True):
             for tensor, projection in zip(step.tensors(), own, strict=True):
                 if projection is not None:
-                    mirrored = projection(tensor.detach().permute(*step.back(tensor.ndim)))
-                    tensor.data.copy_(mirrored.permute(*step.order(tensor.ndim)))
+                    yield tensor, partial(_reordered, projection, step.back(tensor.ndim), step.order(tensor.ndim))
 
     def _pairs(self, model: keras.Model) -> list[tuple[_Step, keras.layers.Layer]]:
         layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
@@ -146,6 +151,13 @@ def _parts(layer: keras.layers.Layer, config: dict[str, Any]) -> tuple[nn.Module
         case "Softmax":
             return None, lambda x: x
     raise _unknown(f"{type(layer).__name__} layer", layer)
+
+
+def _reordered(
+    projection: Projection, there: tuple[int, ...], back: tuple[int, ...], tensor: torch.Tensor
+) -> torch.Tensor:
+    mirrored: torch.Tensor = projection(tensor.permute(*there)).permute(*back)
+    return mirrored
 
 
 def _nothing(x: torch.Tensor) -> torch.Tensor:

@@ -93,8 +93,9 @@ def test_best_epoch_is_kept_and_training_stops_early(train: Train, recipe: Recip
     [
         {"learning_rate": 0.1, "plateau_patience": 1},  # has a plateau to remember
         {"schedule": "cosine", "warmup_epochs": 1, "ema": 0.9, "weight_decay": 0.01, "label_smoothing": 0.1},
+        {"optimizer": "muon", "weight_decay": 0.01},
     ],
-    ids=["plateau", "cosine"],
+    ids=["plateau", "cosine", "muon"],
 )
 @pytest.mark.slow
 def test_a_resumed_run_is_the_run_that_was_not_stopped(

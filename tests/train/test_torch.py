@@ -247,9 +247,55 @@ for arch in ("base", "small"):
     assert done.returncode == 0, done.stderr
 
 
+def test_muon_steps_as_the_other_engine_does() -> None:
+    program = """
+import numpy as np
+import torch
+from mien.train.mirror import keep_mirrored
+from mien.train.model import build
+from mien.train.muon import Muon
+from mien.train.recipe import Recipe
+from mien.train.torch_muon import TorchMuon
+from mien.train.torch_network import TorchNetwork
+
+for arch, mirrored in (("base", True), ("separable", False)):
+    model = build(arch, (48, 48, 1), 5)
+    if mirrored:
+        keep_mirrored(model)
+    twin = TorchNetwork(model).to(memory_format=torch.channels_last)
+    before = model.get_weights()
+    rng = np.random.default_rng(0)
+    recipe = Recipe(optimizer="muon", learning_rate=0.01, weight_decay=0.1, mirror=mirrored)
+    ours, keras_own = TorchMuon(twin, recipe), Muon(0.01, weight_decay=0.1, adam_weight_decay=0.1)
+    keras_own.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    for _ in range(2):
+        ours.zero_grad()
+        slopes = []
+        for step, layer in zip(twin.steps, model.layers[1:], strict=True):  # the first is the input
+            for tensor, weight in zip(step.tensors(), layer.trainable_weights):
+                slope = rng.normal(size=weight.shape).astype(np.float32)
+                slopes.append(torch.from_numpy(slope))
+                tensor.grad = torch.empty_like(tensor).copy_(slopes[-1].permute(*step.order(slope.ndim)))
+        ours.step()
+        if mirrored:
+            twin.mirror()
+        with torch.no_grad():
+            keras_own.apply(slopes, model.trainable_weights)
+    wanted = model.get_weights()
+    twin.save(model)
+    for old, a, b in zip(before, wanted, model.get_weights(), strict=True):
+        moved = np.abs(a - old).max()
+        assert np.abs(a - b).max() <= 0.05 * moved, (arch, a.shape, np.abs(a - b).max(), moved)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_leaves_a_mirrored_network(blobs: Path, recipe: Path, tmp_path: Path) -> None:
     arguments = ("fit", "--data", blobs, "--recipe", recipe, "--engine", "torch", "--arch", "small", "--epochs", 2)
-    result = run(*arguments, "--set", "mirror=true", "--out", tmp_path / "run")
+    result = run(*arguments, "--set", "mirror=true", "--set", "optimizer=muon", "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     model = keras.models.load_model(tmp_path / "run" / "model.keras")
     faces = np.random.default_rng(1).random((8, 48, 48, 1), np.float32)
