@@ -13,6 +13,9 @@ export PYTHON OPENCV HOST HOSTS SSH_CONFIG
 
 setup = @sh scripts/setup.sh
 RUN = $(or $(OUT),runs/default)
+# `make train` makes what Mien ships, from the teachers that are kept, unless ARGS ask for another network or recipe.
+TEACHERS = docs/runs/wide-1/bundle docs/runs/wide-2/bundle docs/runs/base/bundle docs/runs/deep-small/bundle
+TAUGHT = $(if $(findstring --arch,$(ARGS))$(findstring --recipe,$(ARGS)),,--recipe deep $(addprefix --teacher ,$(TEACHERS)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -64,9 +67,9 @@ data: ## fetch FER2013 from Kaggle with your credentials, or say where to put it
 	$(setup) train
 	[ -e "$(DATA)" ] && echo "it is there" || .venv/bin/mien-train fetch --out "$(DATA)" $(ARGS)
 
-train: ## train a network on DATA=path, into runs/default (OUT=)
+train: ## train the default network on DATA=path, into runs/default (OUT=; ARGS='--recipe base' is quicker)
 	$(setup) train
-	.venv/bin/mien-train fit --data "$(DATA)" --out "$(RUN)" $(ARGS)
+	.venv/bin/mien-train fit --data "$(DATA)" --out "$(RUN)" $(TAUGHT) $(ARGS)
 
 convert: ## quantize and check the trained network, into runs/default/bundle
 	$(setup) train
