@@ -9,7 +9,7 @@ from keras import ops
 
 
 @keras.saving.register_keras_serializable(package="mien")
-class Muon(keras.optimizers.Muon):  # type: ignore[misc]
+class Muon(keras.optimizers.Muon):
     """Makes steps of convolutions' kernels orthogonal, so that all directions are learned alike; the rest gets AdamW.
 
     Keras' own takes matrices alone. A kernel [height, width, in, out] is one of `out` columns, as its author has it:

@@ -43,7 +43,7 @@ class TorchMuon:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """Those of both."""
-        return self._muon.param_groups + self._adamw.param_groups
+        return [*self._muon.param_groups, *self._adamw.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""
@@ -72,10 +72,11 @@ class TorchMuon:
 
 def adamw(weights: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay of kernels only."""
-    kernels, others = [], []
-    for weight in weights:
-        (kernels if weight.ndim > 1 else others).append(weight)
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    every = list(weights)
+    groups = [
+        {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [weight for weight in every if weight.ndim == 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True)  # Keras' epsilon
 
 
