@@ -264,7 +264,7 @@ def test_make_passes_its_variables_on() -> None:
     called = [shlex.split(line) for line in commands if line.startswith(".venv/bin/mien")]
     fit, convert = called
     assert fit[:6] == [".venv/bin/mien-train", "fit", "--data", "a b.zip", "--out", "my run"]
-    assert fit[-2:] == ["--seed", "3"]
+    assert fit[6:8] == ["--recipe", "deep"] and set(fit[8:-2:2]) == {"--teacher"} and fit[-2:] == ["--seed", "3"]
     assert convert[:4] == [".venv/bin/mien-convert", "run", "--model", "my run/model.keras"]
     assert convert[4:8] == ["--data", "a b.zip", "--out", "my run/bundle"]
     (demo,) = (line for line in make("-n", "demo", "SOURCE=my film.mp4").stdout.splitlines() if "mien demo" in line)

@@ -50,12 +50,12 @@ def test_a_convolutions_step_is_orthogonal_and_as_long_as_adams() -> None:
 def test_kernels_alone_decay() -> None:
     model = build("small", (48, 48, 1), 5)
     start = model.get_weights()
-    for weight, old, step in steps(model, RECIPE):
-        model.set_weights(start)
-        (again,) = (s for w, _, s in steps(model, replace(RECIPE, weight_decay=0.5)) if w is weight)
+    plain = steps(model, RECIPE)
+    model.set_weights(start)
+    decayed = steps(model, replace(RECIPE, weight_decay=0.5))
+    for (weight, old, step), (_, _, again) in zip(plain, decayed, strict=True):
         wanted = step - RATE * 0.5 * old if old.ndim > 1 else step
         assert again == pytest.approx(wanted, abs=1e-5), weight.path
-        model.set_weights(start)
 
 
 def test_a_mirrored_kernels_step_is_mirrored_and_orthogonal() -> None:
