@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ class RunFolder:
         self.history: list[dict[str, float]] = []
         self.best_epoch = -1
         self.memory: dict[str, dict[str, Any]] = {}
+        self.pause = 0.0
+        """Seconds between two states that are kept where the last epoch is the one that counts; a cut costs them."""
+        self._kept_at = -math.inf
         self._seeds: list[list[int]] = []
 
     def start(self, config: dict[str, Any], resume: bool) -> None:
@@ -96,19 +100,23 @@ class RunFolder:
         monitor: str,
         save_state: Callable[[Path], None],
         save_best: Callable[[Path], None],
+        *,
+        is_last: bool = False,
         **progress: Any,
     ) -> None:
         """Keeps an epoch whose figures are `row`, and its weights as the best so far if `monitor` says so.
 
         `save_state` writes what training goes on from, `save_best` the weights; `progress` is kept with the history.
-        progress.json is renamed last: a cut before it leaves the epoch before as it was.
+        progress.json is renamed last: a cut before it leaves the epoch before as it was. After the run's last epoch
+        (`is_last`) there is no pause.
         """
         sign = -1 if monitor == "val_loss" else 1
         best = monitor == "last" or all(sign * row[monitor] > sign * earlier[monitor] for earlier in self.history)
         self.history.append(row)
         if best:
             self.best_epoch = self.epochs
-        if not self.writes:
+        waits = monitor == "last" and not is_last and time.monotonic() < self._kept_at + self.pause
+        if not self.writes or waits:
             return
         with replacing(self.state()) as partial:
             save_state(partial)
@@ -121,6 +129,7 @@ class RunFolder:
         for file in [*self._state.glob("epoch-*"), *self._state.glob("best-*.weights.h5")]:
             if file not in (self.state(), self.best_weights()):
                 file.unlink()
+        self._kept_at = time.monotonic()
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from typing import Any
 import keras
 import numpy as np
 import torch
-from torch.nn import functional
 
 from mien.edge.classifier import Classifier
 from mien.edge.dataset import FaceSet
@@ -34,12 +33,16 @@ from .recipe import Recipe
 from .run import RunFolder
 from .schedule import History, has_stopped, learning_rate
 from .torch_augment import TorchAugment
-from .torch_muon import TorchMuon, adamw
 from .torch_network import TorchNetwork
+from .torch_step import Learner
 
 EVALUATION_BATCH = 256
 _AHEAD = 3
 """Batches that are made ahead of the one that is learned from."""
+_TOGETHER = 8
+"""Batches that are made at once on a GPU, which makes as many in the time of one."""
+_PAUSE = 15.0
+"""Seconds of training on a GPU between two states that are kept: to keep one takes as long as a short epoch."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Faces float32 [N, channels, height, width] and targets float32 [N, classes]."""
@@ -82,41 +85,36 @@ class TorchEngine:
         recipe = job.recipe
         if self._device.type == "cpu":
             torch.set_num_threads(os.cpu_count() or 1)
+        else:
+            torch.backends.cudnn.benchmark = True
+            folder.pause = 0.0 if recipe.early_stopping else _PAUSE
         folder.kind = "pt"
         keras.config.set_dtype_policy("float32")
         model = build(recipe.arch, job.shape, len(job.classes))
         if recipe.mirror:
             mirror(model)
-        network = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
-        average = TorchNetwork(model).to(self._device, memory_format=torch.channels_last)
-        optimizer = _optimizer(network, recipe)
+        network, average = (TorchNetwork(model).to(self._device, memory_format=torch.channels_last) for _ in range(2))
+        learner = Learner(network, average, recipe, self._autocast(recipe))
         if folder.epochs:
-            kept = torch.load(folder.state(), map_location=self._device)
-            network.load_state_dict(kept["network"])
-            average.load_state_dict(kept["average"])
-            optimizer.load_state_dict(kept["optimizer"])
+            learner.load_state_dict(torch.load(folder.state(), map_location=self._device))
         feed = _Feed(job, self._device, self._autocast(recipe))
         for epoch in range(folder.epochs, recipe.epochs):
             if has_stopped(recipe, folder.history):
                 break
             began = time.monotonic()
             torch.manual_seed(_seed(job.seed, epoch, 1))
-            row = self._epoch(job, network, average, optimizer, feed, folder.history, verbose)
+            row = {"epoch": epoch + 1, **self._epoch(job, learner, feed, folder.history, verbose)}
             scores = predict(average, job.validation, job, self._device, self._autocast(recipe))
             row |= _figures(scores, job.validation.labels)
-            row["learning_rate"] = float(optimizer.param_groups[0]["lr"])
+            row["learning_rate"] = learning_rate(recipe, job.steps, (epoch + 1) * job.steps - 1, folder.history)
             row["seconds"] = round(time.monotonic() - began, 2)
-            states = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
 
             def save_best(path: Path) -> None:
                 average.save(model)
                 model.save_weights(path)
 
-            folder.keep(row, recipe.monitor, partial(torch.save, states), save_best)
+            is_last = epoch + 1 == recipe.epochs
+            folder.keep(row, recipe.monitor, partial(torch.save, learner.state_dict()), save_best, is_last=is_last)
             if verbose:
                 figures = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
                 print(f"\repoch {epoch + 1} of {recipe.epochs}: {figures}", flush=True)
@@ -126,43 +124,18 @@ class TorchEngine:
         chosen = types.get(recipe.precision)
         return torch.autocast(self._device.type, chosen or torch.bfloat16, enabled=chosen is not None)
 
-    def _epoch(
-        self,
-        job: Job,
-        network: TorchNetwork,
-        average: TorchNetwork,
-        optimizer: torch.optim.Optimizer | TorchMuon,
-        feed: _Feed,
-        history: History,
-        verbose: int,
-    ) -> dict[str, float]:
+    def _epoch(self, job: Job, learner: Learner, feed: _Feed, history: History, verbose: int) -> dict[str, float]:
         """One pass over the faces; accuracy and loss on the faces as they were augmented."""
         epoch = len(history)
-        network.train()
-        autocast = self._autocast(job.recipe)
-        losses, hits = torch.zeros((), device=self._device), torch.zeros((), device=self._device)
-        pairs = _pairs(average, network)
+        learner.start_epoch()
         for step, (faces, targets) in enumerate(feed.epoch(epoch)):
             done = epoch * job.steps + step
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(job.recipe, job.steps, done, history)
-            with autocast:
-                logits = network(faces)
-            loss = functional.cross_entropy(logits, targets)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            if job.recipe.mirror:
-                network.mirror()
             # At first the average would be of untrained weights: it begins short and grows to its length.
             momentum = min(job.recipe.ema, (1 + done) / (10 + done))
-            with torch.no_grad():
-                torch._foreach_lerp_(*pairs, 1 - momentum)
-                losses += loss
-                hits += (logits.argmax(1) == targets.argmax(1)).float().mean()
+            learner.learn(faces, targets, learning_rate(job.recipe, job.steps, done, history), momentum)
             if verbose == 1:
                 print(f"\repoch {epoch + 1}: {step + 1} of {job.steps} steps", end="", flush=True)
-        return {"epoch": epoch + 1, "accuracy": float(hits) / job.steps, "loss": float(losses) / job.steps}
+        return learner.figures(job.steps)
 
 
 class _Feed:
@@ -213,26 +186,38 @@ class _Feed:
     def _batches(self, epoch: int) -> Iterator[Batch]:
         job, size = self._job, self._job.recipe.batch_size
         rng = np.random.default_rng(_seed(job.seed, epoch, 0))
-        order = rng.permutation(len(job.faces))[: job.steps * size].reshape(job.steps, size)
-        for rows in order:
+        order = rng.permutation(len(job.faces))[: job.steps * size]
+        several = size * (_TOGETHER if self._device.type == "cuda" else 1)
+        for start in range(0, len(order), several):
             with torch.no_grad():
-                yield self._batch(rows, rng)
+                faces, targets = self._made(order[start : start + several], rng)
+            yield from zip(faces.split(size), targets.split(size), strict=True)
 
-    def _batch(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+    def _made(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
         draws = torch.from_numpy(rng.random((len(rows), TorchAugment.DRAWS + Mix.DRAWS), dtype=np.float32))
         draws = draws.to(self._device)
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
         targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
         pixels, targets = self._mix(self._augment(pixels, draws[:, Mix.DRAWS :]), targets, draws[:, : Mix.DRAWS])
         if self._teachers:
-            # One teacher a batch: on average the gradient is that of the mean of all, at the cost of one.
-            teacher, chosen = self._teachers[rng.integers(len(self._teachers))]
-            reading = self._read(teacher, pixels)[:, chosen]
-            targets = targets + (1 - targets.sum(1, keepdim=True)) * reading / reading.sum(1, keepdim=True)
+            targets = targets + (1 - targets.sum(1, keepdim=True)) * self._readings(pixels, rng)
         if self._camera.used:
             draws = torch.from_numpy(rng.random((len(rows), RandomCamera.DRAWS), dtype=np.float32)).to(self._device)
             pixels = self._camera(pixels, draws)
         return self._scaled(pixels), targets
+
+    def _readings(self, pixels: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """float32 [N, classes]: each face as one of the teachers reads it.
+
+        On average the gradient is that of the mean of all, at the cost of one.
+        """
+        readings = torch.empty((len(pixels), len(self._job.classes)), device=self._device)
+        parts = np.array_split(rng.permutation(len(pixels)), len(self._teachers))
+        for (teacher, chosen), part in zip(self._teachers, parts, strict=True):
+            rows = torch.from_numpy(part).to(self._device)
+            reading = self._read(teacher, pixels[rows])[:, chosen]
+            readings[rows] = reading / reading.sum(1, keepdim=True)
+        return readings
 
     def _read(self, teacher: TorchNetwork | Classifier, pixels: torch.Tensor) -> torch.Tensor:
         """float32 [N, the teacher's classes]: its probabilities."""
@@ -244,12 +229,6 @@ class _Feed:
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         return _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
-
-
-def _optimizer(network: TorchNetwork, recipe: Recipe) -> torch.optim.Optimizer | TorchMuon:
-    if recipe.optimizer == "muon":
-        return TorchMuon(network, recipe)
-    return adamw(network.parameters(), recipe)
 
 
 def predict(
@@ -274,13 +253,6 @@ def _channels_first(faces: torch.Tensor) -> torch.Tensor:
 def _figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     likely = np.clip(scores[np.arange(len(labels)), labels], 1e-7, 1)
     return {"val_accuracy": float((scores.argmax(1) == labels).mean()), "val_loss": float(-np.log(likely).mean())}
-
-
-def _pairs(average: TorchNetwork, network: TorchNetwork) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """The weights and statistics of both, side by side."""
-    own, other = average.state_dict(), network.state_dict()
-    names = [name for name, tensor in own.items() if tensor.is_floating_point()]
-    return [own[name] for name in names], [other[name] for name in names]
 
 
 def _seed(seed: int, epoch: int, purpose: int) -> int:

@@ -17,11 +17,12 @@ from .torch_network import TorchNetwork
 class TorchMuon:
     """Muon for convolutions' kernels and AdamW for the rest, as one optimizer; see `train.muon`.
 
-    PyTorch's own Muon takes matrices alone: it gets each kernel [out, in, height, width] as one of `out` rows, which
-    shares the kernel's memory.
+    PyTorch's own Muon takes matrices and a number as the rate: it gets each kernel [out, in, height, width] as a matrix
+    of `out` rows, which is 0 and becomes a step of rate 1. How far the kernel goes is a matter of a product then, in
+    which the rate may be a tensor.
     """
 
-    def __init__(self, network: TorchNetwork, recipe: Recipe) -> None:
+    def __init__(self, network: TorchNetwork, recipe: Recipe, on_gpu: bool = False) -> None:
         """`network` is where it will be trained. Raises ConfigError if PyTorch is too old."""
         if not hasattr(torch.optim, "Muon"):
             raise ConfigError(f"optimizer = 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}")
@@ -31,19 +32,17 @@ class TorchMuon:
         rest = {id(weight): weight for weight in network.parameters()}
         for kernel in kernels:
             del rest[id(kernel)]
-        self._kernels = [(kernel, mirrors.get(id(kernel)), nn.Parameter(_matrix(kernel.data))) for kernel in kernels]
+        self._kernels = [(k, mirrors.get(id(k)), nn.Parameter(torch.zeros_like(_matrix(k.data)))) for k in kernels]
         self._muon = torch.optim.Muon(
-            [matrix for *_, matrix in self._kernels],
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
+            [matrix for *_, matrix in self._kernels], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
         )
-        self._adamw = adamw(rest.values(), recipe)
+        self._weight_decay = recipe.weight_decay
+        self._adamw = adamw(rest.values(), recipe, on_gpu)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Those of both."""
-        return [*self._muon.param_groups, *self._adamw.param_groups]
+        """AdamW's, whose rate is Muon's too."""
+        return self._adamw.param_groups
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""
@@ -57,7 +56,14 @@ class TorchMuon:
             assert kernel.grad is not None
             # A mirrored kernel's step has to be mirrored before it is made orthogonal: later it would no longer be.
             matrix.grad = _matrix(mirror(kernel.grad) if mirror else kernel.grad, copy=True)
-        self._muon.step()
+        rate = self.param_groups[0]["lr"]
+        with torch.no_grad():
+            steps = [matrix.zero_() for *_, matrix in self._kernels]
+            self._muon.step()
+            kernels = [_matrix(kernel) for kernel, *_ in self._kernels]
+            torch._foreach_mul_(kernels, 1 - rate * self._weight_decay)
+            torch._foreach_mul_(steps, rate)
+            torch._foreach_add_(kernels, steps)
         self._adamw.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,14 +76,14 @@ class TorchMuon:
         self._adamw.load_state_dict(state["adamw"])
 
 
-def adamw(weights: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay of kernels only."""
+def adamw(weights: Iterable[nn.Parameter], recipe: Recipe, on_gpu: bool = False) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay of kernels only; on a GPU its steps can be recorded."""
     every = list(weights)
     groups = [
         {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [weight for weight in every if weight.ndim == 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True)  # Keras' epsilon
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True, capturable=on_gpu)  # Keras' epsilon
 
 
 def _matrix(kernel: torch.Tensor, copy: bool = False) -> torch.Tensor:
