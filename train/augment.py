@@ -163,15 +163,17 @@ class RandomCamera(_Random):
         spoilt = ops.cast(draws[:, 0] < self.augmentation.camera, "float32")
         rows, columns = (self._blur(spoilt * draws[:, 1] * self.BLUR, side) for side in (height, width))
         images = ops.einsum("nij,njkc,nlk->nilc", rows, images, columns)
-        places = ops.cast(draws[:, 3] * len(self._noise), "int32")[:, None] + np.arange(height * width * channels)
-        noise = ops.reshape(ops.take(self._noise, places % len(self._noise)), (-1, height, width, channels))
+        places = ops.cast(draws[:, 3] * len(self._noise), "int32")[:, None] + ops.arange(height * width * channels)
+        noise = ops.reshape(
+            ops.take(ops.convert_to_tensor(self._noise), places % len(self._noise)), (-1, height, width, channels)
+        )
         return ops.clip(images + noise * (spoilt * draws[:, 2] * self.NOISE)[:, None, None, None], 0, 255)
 
     @staticmethod
     def _blur(sigma: Any, side: int) -> Any:
         """float32 [N, side, side]: for each image the matrix that blurs one axis, its rows of sum 1."""
         apart = np.square(np.arange(side)[:, None] - np.arange(side)[None]).astype(np.float32)
-        weights = ops.exp(-apart / (2 * ops.square(ops.maximum(sigma, 0.05)))[:, None, None])
+        weights = ops.exp(-ops.convert_to_tensor(apart) / (2 * ops.square(ops.maximum(sigma, 0.05)))[:, None, None])
         return weights / ops.sum(weights, axis=2, keepdims=True)
 
 

@@ -210,7 +210,20 @@ def _probabilities(logits: keras.KerasTensor) -> keras.KerasTensor:
 
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     network.__name__: network
-    for network in (reference, base, deep, small, deep_small, wide, broad, compact, residual, squeeze, separable, bottleneck)
+    for network in (
+        reference,
+        base,
+        deep,
+        small,
+        deep_small,
+        wide,
+        broad,
+        compact,
+        residual,
+        squeeze,
+        separable,
+        bottleneck,
+    )
 }
 
 

@@ -139,7 +139,7 @@ class TorchEngine:
 
 
 class _Feed:
-    """Shuffled, augmented batches with their targets, made in a thread while the network learns from those before."""
+    """Shuffled, augmented batches with their targets."""
 
     def __init__(self, job: Job, device: torch.device, autocast: torch.autocast) -> None:
         self._job, self._device, self._autocast = job, device, autocast
@@ -155,33 +155,11 @@ class _Feed:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, the same whenever it is asked for."""
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
-        wanted = threading.Event()
-        wanted.set()
-
-        def make() -> None:
-            # Each thread has a number of its own. Two teams of threads on the same cores would wait for one another;
-            # one thread that makes batches takes from the network's cores only what it needs.
-            torch.set_num_threads(1)
-            try:
-                for batch in self._batches(epoch):
-                    if not wanted.is_set():
-                        return
-                    ready.put(batch)
-                ready.put(None)
-            except BaseException as error:
-                ready.put(error)
-
-        threading.Thread(target=make, name="batches", daemon=True).start()
-        try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            wanted.clear()
-            while not ready.empty():
-                ready.get_nowait()
+        batches = self._batches(epoch)
+        # A GPU is given a batch's operators while it still learns from those before: two threads would only wait for
+        # one another to give it theirs. Bundles are read by the processor.
+        on_processor = self._device.type == "cpu" or any(isinstance(each, Classifier) for each, _ in self._teachers)
+        return _made_ahead(batches) if on_processor else batches
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         job, size = self._job, self._job.recipe.batch_size
@@ -229,6 +207,37 @@ class _Feed:
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         return _channels_first(scale_pixels(pixels, self._job.spec.scale, self._job.spec.offset))
+
+
+def _made_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, made in a thread while the network learns from those before."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+    wanted = threading.Event()
+    wanted.set()
+
+    def make() -> None:
+        # Each thread has a number of its own. Two teams of threads on the same cores would wait for one another;
+        # one thread that makes batches takes from the network's cores only what it needs.
+        torch.set_num_threads(1)
+        try:
+            for batch in batches:
+                if not wanted.is_set():
+                    return
+                ready.put(batch)
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    threading.Thread(target=make, name="batches", daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        wanted.clear()
+        while not ready.empty():
+            ready.get_nowait()
 
 
 def predict(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -95,7 +97,7 @@ class Learner:
             self._loss += loss
             self._hits += (logits.argmax(1) == targets.argmax(1)).float().mean()
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """What learning goes on from."""
         return {
             "network": self.network.state_dict(),
@@ -103,25 +105,23 @@ class Learner:
             "optimizer": self._optimizer.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, dict[str, object]]) -> None:
+    def load_state_dict(self, state: dict[str, dict[str, Any]]) -> None:
         """What `state_dict` gave, before the first step."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            group["capturable"] = self._device.type == "cuda"  # the state may be of another machine
 
 
-class _side_stream:
-    """The same operators in another stream, which is what a recording must have seen before."""
-
-    def __enter__(self) -> None:
-        self._stream = torch.cuda.Stream()
-        self._stream.wait_stream(torch.cuda.current_stream())
-        self._within = torch.cuda.stream(self._stream)
-        self._within.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._within.__exit__(None, None, None)
-        torch.cuda.current_stream().wait_stream(self._stream)
+@contextmanager
+def _side_stream() -> Iterator[None]:
+    """Within it operators are in a stream of their own, as a recording wants of those before it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
 
 
 def _pairs(average: TorchNetwork, network: TorchNetwork) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
