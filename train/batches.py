@@ -30,6 +30,7 @@ def training_batches(
     targets: np.ndarray | None = None,
     teach: Callable[[tf.Tensor], tf.Tensor] | None = None,
     first_epoch: int = 0,
+    mixed_epochs: int | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Endless shuffled, augmented batches: float32 [b, H, W, 1] and their rows of `targets`, float32 [b, classes].
@@ -39,8 +40,9 @@ def training_batches(
 
     Each epoch has len(faces) // batch_size steps; what is left over takes its turn in another epoch. Order
     and augmentation follow from `seed`, the epoch and the step alone, so that a resumed run goes on as it
-    would have, and `shard` (k, n) is the k-th of n equal parts of exactly the batch that one worker alone
-    would see. Only indices are shuffled: the faces themselves may be larger than memory.
+    would have. After `mixed_epochs` faces are no longer mixed. `shard` (k, n) is the k-th of n equal parts
+    of exactly the batch that one worker alone would see. Only indices are shuffled: the faces themselves
+    may be larger than memory.
     """
     size, steps = len(faces), len(faces) // batch_size
     if not steps:
@@ -55,6 +57,7 @@ def training_batches(
     part = slice(shard[0] * batch_size // shard[1], (shard[0] + 1) * batch_size // shard[1])
     # With a seed of its own it takes none from the generator that the network's first weights are drawn with.
     augment, camera = Augment(augmentation), RandomCamera(augmentation, seed)
+    mixed_steps = np.iinfo(np.int64).max if mixed_epochs is None else mixed_epochs * steps
     wanted = smoothed(faces.labels, classes, 0) if targets is None else targets
 
     def epoch_steps(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -66,7 +69,11 @@ def training_batches(
     def augmented(indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = _gather(faces, indices, wanted)
         draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + Mix.DRAWS), seed=[seed, step])[part]
-        pixels, labels = mix(augment(pixels, draws[:, Mix.DRAWS :]), labels, draws[:, : Mix.DRAWS])
+        pixels = augment(pixels, draws[:, Mix.DRAWS :])
+        if mix.used:
+            # A draw of 1 is in no share of the images.
+            mixing = tf.where(step < mixed_steps, draws[:, : Mix.DRAWS], 1.0)
+            pixels, labels = mix(pixels, labels, mixing)
         if teach is not None:
             labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels)
         if camera.used:

@@ -66,6 +66,9 @@ class Recipe:
     """Epochs."""
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises from 0; cosine only."""
+    unmixed_epochs: int = 0
+    """Last epochs, in which faces aren't mixed (mixup, cutmix) any more: a network ends with faces as it will meet them.
+    Source: He et al., Data Augmentation Revisited, https://arxiv.org/abs/1909.09148."""
     early_stopping: int = 3
     """Stops after this many epochs without a better validation loss; 0 never stops early."""
     ema: float = 0.0
@@ -82,6 +85,11 @@ class Recipe:
     distillation: Distillation = field(default_factory=Distillation)
     crop: Crop = field(default_factory=Crop)
     """How the data set frames its faces; `mien-train crop` measures it, and the converted model's card repeats it."""
+
+    @property
+    def mixed_epochs(self) -> int:
+        """Epochs before the unmixed ones."""
+        return self.epochs - self.unmixed_epochs
 
     def to_json(self) -> dict[str, Any]:
         """Plain values as JSON has them, for config.json."""
@@ -150,6 +158,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("plateau_factor", 0.01, 0.99),
         ("plateau_patience", 1, 10_000),
         ("warmup_epochs", 0, recipe.epochs),
+        ("unmixed_epochs", 0, recipe.epochs),
         ("early_stopping", 0, 100_000),
         ("ema", 0, 0.99999),
     ]

@@ -75,6 +75,7 @@ class TensorflowEngine:
             targets=job.targets,
             teach=teachers,
             first_epoch=folder.epochs,
+            mixed_epochs=recipe.mixed_epochs,
             shard=workers.shard,
         )
         with workers.strategy.scope():

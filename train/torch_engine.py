@@ -168,15 +168,17 @@ class _Feed:
         several = size * (_TOGETHER if self._device.type == "cuda" else 1)
         for start in range(0, len(order), several):
             with torch.no_grad():
-                faces, targets = self._made(order[start : start + several], rng)
+                faces, targets = self._made(order[start : start + several], rng, epoch < job.recipe.mixed_epochs)
             yield from zip(faces.split(size), targets.split(size), strict=True)
 
-    def _made(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+    def _made(self, rows: np.ndarray, rng: np.random.Generator, mixed: bool) -> Batch:
         draws = torch.from_numpy(rng.random((len(rows), TorchAugment.DRAWS + Mix.DRAWS), dtype=np.float32))
         draws = draws.to(self._device)
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
         targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
-        pixels, targets = self._mix(self._augment(pixels, draws[:, Mix.DRAWS :]), targets, draws[:, : Mix.DRAWS])
+        pixels = self._augment(pixels, draws[:, Mix.DRAWS :])
+        if mixed:
+            pixels, targets = self._mix(pixels, targets, draws[:, : Mix.DRAWS])
         if self._teachers:
             targets = targets + (1 - targets.sum(1, keepdim=True)) * self._readings(pixels, rng)
         if self._camera.used:

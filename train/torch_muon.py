@@ -42,7 +42,8 @@ class TorchMuon:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """AdamW's, whose rate is Muon's too."""
-        return self._adamw.param_groups
+        groups: list[dict[str, Any]] = self._adamw.param_groups
+        return groups
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""

@@ -83,6 +83,14 @@ def test_shards_are_parts_of_the_one_batch(dataset: Dataset) -> None:
         batches(faces, 1, shard=(0, 3))
 
 
+def test_the_last_epochs_may_be_unmixed(dataset: Dataset) -> None:
+    faces = dataset.splits["train"]
+    every = batches(faces, 9, augmentation=Augmentation(mixup=1, cutmix=1), mixed_epochs=2)  # 3 steps an epoch
+    mixed = [bool((y.max(axis=1) < 1).any()) for _, y in every]
+    assert mixed == [True] * 6 + [False] * 3
+    assert equal(every[6:], batches(faces, 3, first_epoch=2)), "but for that they are the same"
+
+
 def test_validation_has_the_pixels_that_the_device_feeds(dataset: Dataset) -> None:
     faces = dataset.splits["validation"]
     x = np.concatenate([x for x, _ in evaluation_batches(faces, 5, SPEC, batch_size=16)])

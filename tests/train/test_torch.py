@@ -161,6 +161,45 @@ assert seen == job.steps * 8 > 0
     assert done.returncode == 0, done.stderr
 
 
+def test_a_face_is_read_by_one_of_the_teachers_and_not_mixed_in_the_last_epochs(blobs: Path) -> None:
+    program = f"""
+import numpy as np
+import torch
+from pathlib import Path
+from mien.edge.bundle import Bundle, InputSpec, find_bundle
+from mien.edge.classifier import Classifier
+from mien.edge.dataset import read_dataset
+from mien.train.augment import Augmentation
+from mien.train.engine import Job
+from mien.train.recipe import Recipe
+from mien.train.torch_engine import _Feed
+
+data = read_dataset(Path({str(blobs)!r}), "five")
+still = Augmentation(rotation=0, shear=0, zoom=0, shift=0, flip=False, mixup=1)
+recipe = Recipe(batch_size=8, epochs=2, unmixed_epochs=1, augmentation=still)
+faces, names = data.splits["train"], ("mien-small", "mien-base")
+nothing = np.zeros((len(faces), 5), np.float32)
+job = Job(recipe, InputSpec(), data.classes, faces, nothing, tuple(map(Path, names)), data.splits["validation"], 0)
+feed = _Feed(job, torch.device("cpu"), torch.autocast("cpu", torch.bfloat16, enabled=False))
+readers = [Classifier(Bundle.load(find_bundle(name))) for name in names]
+known = {{face.tobytes() for face in faces.images}}
+for epoch in range(2):
+    whole = 0
+    for scaled, targets in feed.epoch(epoch):
+        pixels = np.rint(scaled.numpy()[:, 0] * 255).astype(np.uint8)
+        whole += sum(face.tobytes() in known for face in pixels)
+        if epoch == 1:
+            apart = [np.abs(reader.scores(pixels) - targets.numpy()).max(axis=1) for reader in readers]
+            assert np.minimum(*apart).max() < 1e-5
+            assert [int((distance < 1e-5).sum()) for distance in apart] == [4, 4]
+    assert whole == job.steps * 8 if epoch else whole < job.steps * 8 / 2, (epoch, whole)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_references_schedule_stops_early_and_stays_stopped(blobs: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
