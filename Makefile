@@ -14,7 +14,7 @@ export PYTHON OPENCV HOST HOSTS SSH_CONFIG
 setup = @sh scripts/setup.sh
 RUN = $(or $(OUT),runs/default)
 # `make train` makes what Mien ships, from the teachers that are kept, unless ARGS ask for another network or recipe.
-TEACHERS = docs/runs/wide-1/bundle docs/runs/wide-2/bundle docs/runs/base/bundle docs/runs/deep-small/bundle
+TEACHERS = $(wildcard docs/runs/wide-[23]/bundle docs/runs/broad-*/bundle)
 TAUGHT = $(if $(findstring --arch,$(ARGS))$(findstring --recipe,$(ARGS)),,--recipe deep $(addprefix --teacher ,$(TEACHERS)))
 
 .DEFAULT_GOAL := help

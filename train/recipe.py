@@ -67,7 +67,7 @@ class Recipe:
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises from 0; cosine only."""
     unmixed_epochs: int = 0
-    """Last epochs, in which faces aren't mixed (mixup, cutmix) any more: a network ends with faces as it will meet them.
+    """Last epochs, in which faces aren't mixed (mixup, cutmix) any more: a network ends with faces as it meets them.
     Source: He et al., Data Augmentation Revisited, https://arxiv.org/abs/1909.09148."""
     early_stopping: int = 3
     """Stops after this many epochs without a better validation loss; 0 never stops early."""
@@ -88,8 +88,8 @@ class Recipe:
 
     @property
     def mixed_epochs(self) -> int:
-        """Epochs before the unmixed ones."""
-        return self.epochs - self.unmixed_epochs
+        """Epochs before the unmixed ones; none in a run that is shorter than those."""
+        return max(0, self.epochs - self.unmixed_epochs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values as JSON has them, for config.json."""
@@ -158,7 +158,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("plateau_factor", 0.01, 0.99),
         ("plateau_patience", 1, 10_000),
         ("warmup_epochs", 0, recipe.epochs),
-        ("unmixed_epochs", 0, recipe.epochs),
+        ("unmixed_epochs", 0, 100_000),
         ("early_stopping", 0, 100_000),
         ("ema", 0, 0.99999),
     ]
