@@ -23,6 +23,8 @@ class Augmentation:
     """Share of the size by which each axis is stretched or squeezed."""
     shift: float = 0.4
     """Share of the side by which each axis is moved."""
+    still: float = 0.0
+    """Share of the images that aren't turned, stretched or moved. Others are resampled, which blurs them a little."""
     flip: bool = True
     """Mirrors every second image, left to right."""
     light: float = 0.0
@@ -65,7 +67,7 @@ class RandomAffine(_Random):
     shear · zoom about the centre, bilinear, then the flip: one resampling for all.
     """
 
-    DRAWS = 7
+    DRAWS = 8
 
     def change(self, images: Any, draws: Any) -> Any:
         """The moved images."""
@@ -75,7 +77,7 @@ class RandomAffine(_Random):
     def transforms(self, draws: Any, height: int, width: int) -> Any:
         """float32 [N, 8]: from each output pixel (x, y) to its place in the input, in affine_transform's order."""
         a = self.augmentation
-        spread = 2 * draws - 1
+        spread = (2 * draws - 1) * ops.cast(draws[:, 7:8] >= a.still, "float32")
         angle = spread[:, 0] * math.radians(a.rotation)
         shear = spread[:, 1] * math.radians(a.shear)
         shift_x, shift_y = spread[:, 2] * a.shift * width, spread[:, 3] * a.shift * height

@@ -169,6 +169,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
         ("shear", 80),
         ("zoom", 0.9),
         ("shift", 1),
+        ("still", 1),
         ("light", 1),
         ("erase", 1),
         ("mixup", 1),

@@ -60,6 +60,16 @@ def test_middle_draws_leave_images_alone_and_flip_mirrors(images: np.ndarray) ->
     assert np.abs(np.asarray(layer(images, draws)) - images[:, :, ::-1]).max() < 0.01
 
 
+def test_a_share_of_the_images_stays_as_sharp_as_it_was(images: np.ndarray) -> None:
+    draws = np.random.default_rng(3).random((len(images), RandomAffine.DRAWS), np.float32)
+    draws[: len(images) // 2, 7] = 0.3
+    draws[len(images) // 2 :, 7] = 0.5
+    result = np.asarray(RandomAffine(Augmentation(still=0.4))(images, draws))
+    mirrored = (draws[:, 6] < 0.5)[:, None, None, None]
+    unmoved = np.abs(result - np.where(mirrored, images[:, :, ::-1], images)).max(axis=(1, 2, 3)) < 0.01
+    assert unmoved.tolist() == (draws[:, 7] < 0.4).tolist()
+
+
 def test_a_known_quarter_turn() -> None:
     image = np.zeros((1, 48, 48, 1), np.float32)
     image[0, 0, 0] = 255
@@ -150,15 +160,15 @@ def test_all_of_it_is_its_parts_in_turn(images: np.ndarray) -> None:
     draws = np.random.default_rng(6).random((len(images), Augment.DRAWS), np.float32)
     one_by_one: object = images
     for part, numbers in (
-        (RandomAffine, draws[:, :7]),
-        (RandomLight, draws[:, 7:10]),
-        (RandomErasing, draws[:, 10:]),
+        (RandomAffine, draws[:, :8]),
+        (RandomLight, draws[:, 8:11]),
+        (RandomErasing, draws[:, 11:]),
     ):
         one_by_one = part(a)(one_by_one, numbers)
     assert np.array_equal(np.asarray(Augment(a)(images, draws)), np.asarray(one_by_one))
     plain = Augmentation(rotation=10)
     assert np.array_equal(
-        np.asarray(Augment(plain)(images, draws)), np.asarray(RandomAffine(plain)(images, draws[:, :7]))
+        np.asarray(Augment(plain)(images, draws)), np.asarray(RandomAffine(plain)(images, draws[:, :8]))
     )
 
 

@@ -351,7 +351,7 @@ from mien.train.torch_augment import TorchAugment
 
 torch.manual_seed(5)
 images, draws = torch.rand(64, 48, 40, 1) * 255, torch.rand(64, Augment.DRAWS)
-for how in (Augmentation(), Augmentation(shear=20, light=0.2, erase=0.5), Augmentation(flip=False)):
+for how in (Augmentation(), Augmentation(shear=20, light=0.2, erase=0.5), Augmentation(flip=False, still=0.5)):
     difference = TorchAugment(how)(images, draws) - Augment(how)(images, draws)
     assert difference.abs().max() < 0.05, difference.abs().max()
 camera, draws = RandomCamera(Augmentation(camera=0.5)), torch.rand(64, RandomCamera.DRAWS)
