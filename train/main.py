@@ -36,7 +36,7 @@ ArchOption = Annotated[
 RecipeOption = Annotated[
     str | None,
     typer.Option(
-        help="How to train: base, small, deep, deep_small, wide, compact, reference, short, or a TOML file.",
+        help="How to train: base, small, deep, deep_small, wide, broad, compact, reference, short, or a TOML file.",
         show_default="the network's own, or base",
     ),
 ]

@@ -99,6 +99,6 @@ def test_wrong_settings(setting: str, why: str) -> None:
 
 def test_missing_recipe_names_the_bundled_ones() -> None:
     with pytest.raises(
-        ConfigError, match="the bundled ones are base, compact, deep, deep_small, reference, short, small"
+        ConfigError, match="the bundled ones are base, broad, compact, deep, deep_small, reference, short, small"
     ):
         load_recipe(find_recipe("missing"))
