@@ -79,7 +79,7 @@ def deep(shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 
 def broad(shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """`deep` at twice its width, to teach it: 223.0 M multiply-accumulates, 3.13 M parameters."""
+    """`deep` at twice its width, to teach it: 223.0 M multiply-accumulates, 3.14 M parameters."""
     return _pairs(shape, classes, ((48, 48), (96, 96), (160, 160), (256, 256), (320, 320)), "broad", dropout=0.4)
 
 
