@@ -22,7 +22,7 @@ class TorchMuon:
     which the rate may be a tensor.
     """
 
-    def __init__(self, network: TorchNetwork, recipe: Recipe, on_gpu: bool = False) -> None:
+    def __init__(self, network: TorchNetwork, recipe: Recipe) -> None:
         """`network` is where it will be trained. Raises ConfigError if PyTorch is too old."""
         if not hasattr(torch.optim, "Muon"):
             raise ConfigError(f"optimizer = 'muon' needs PyTorch 2.9 or newer, this is {torch.__version__}")
@@ -37,7 +37,7 @@ class TorchMuon:
             [matrix for *_, matrix in self._kernels], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
         )
         self._weight_decay = recipe.weight_decay
-        self._adamw = adamw(rest.values(), recipe, on_gpu)
+        self._adamw = adamw(rest.values(), recipe)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -77,13 +77,14 @@ class TorchMuon:
         self._adamw.load_state_dict(state["adamw"])
 
 
-def adamw(weights: Iterable[nn.Parameter], recipe: Recipe, on_gpu: bool = False) -> torch.optim.Optimizer:
+def adamw(weights: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay of kernels only; on a GPU its steps can be recorded."""
     every = list(weights)
     groups = [
         {"params": [weight for weight in every if weight.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [weight for weight in every if weight.ndim == 1], "weight_decay": 0.0},
     ]
+    on_gpu = every[0].is_cuda
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, eps=1e-7, fused=True, capturable=on_gpu)  # Keras' epsilon
 
 

@@ -29,11 +29,8 @@ class Learner:
         self.network, self.average = network, average
         self._recipe, self._autocast = recipe, autocast
         self._device = next(network.parameters()).device
-        on_gpu = self._device.type == "cuda"
         self._optimizer = (
-            TorchMuon(network, recipe, on_gpu)
-            if recipe.optimizer == "muon"
-            else adamw(network.parameters(), recipe, on_gpu)
+            TorchMuon(network, recipe) if recipe.optimizer == "muon" else adamw(network.parameters(), recipe)
         )
         self._pairs = _pairs(average, network)
         # What differs from step to step is in tensors of their own, as a graph repeats numbers as they were.
@@ -41,6 +38,7 @@ class Learner:
         self._batch: tuple[torch.Tensor, torch.Tensor] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._done = 0
+        self._set_options()
 
     def start_epoch(self) -> None:
         """Forgets the figures of the epoch before."""
@@ -82,8 +80,6 @@ class Learner:
         with self._autocast:
             logits = self.network(faces)
         loss = functional.cross_entropy(logits, targets)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -110,8 +106,12 @@ class Learner:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._set_options()
+
+    def _set_options(self) -> None:
+        """What an optimizer's state brings along of the run, or the machine, that it is of."""
         for group in self._optimizer.param_groups:
-            group["capturable"] = self._device.type == "cuda"  # the state may be of another machine
+            group.update(lr=self._rate, capturable=self._device.type == "cuda")
 
 
 @contextmanager
