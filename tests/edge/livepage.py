@@ -121,7 +121,8 @@ class LivePage:
         self.url = f"{self.scheme}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        until(lambda: self.pipeline.status().frames > 0)
+        # The sink has a thread of its own: a frame that the pipeline has counted may not have come to the page yet.
+        until(lambda: self.sink._hub.time is not None)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -154,7 +154,7 @@ class TestEvents:
                 history.add([Event(NOON, "face_appeared", number), Event(NOON, "emotion_began", number, "sad")])
                 assert [json.loads(reader.stdout.readline())["face"] for _ in range(2)] == [number] * 2
             reader.send_signal(signal.SIGINT)
-            assert reader.communicate(timeout=20) == ("", "") and reader.returncode == 0
+            assert reader.communicate(timeout=60) == ("", "") and reader.returncode == 0
 
     def test_follow_begins_with_the_last_ten(self, path: Path) -> None:
         with History(path) as history:
