@@ -74,10 +74,14 @@ class RandomAffine(_Random):
         transforms = self.transforms(draws, images.shape[1], images.shape[2])
         return ops.image.affine_transform(images, transforms, "bilinear", "nearest")
 
+    def are_still(self, draws: Any) -> Any:
+        """bool [N]: which images stay in place."""
+        return draws[:, 7] < self.augmentation.still
+
     def transforms(self, draws: Any, height: int, width: int) -> Any:
         """float32 [N, 8]: from each output pixel (x, y) to its place in the input, in affine_transform's order."""
         a = self.augmentation
-        spread = (2 * draws - 1) * ops.cast(draws[:, 7:8] >= a.still, "float32")
+        spread = (2 * draws - 1) * ops.cast(ops.logical_not(self.are_still(draws)), "float32")[:, None]
         angle = spread[:, 0] * math.radians(a.rotation)
         shear = spread[:, 1] * math.radians(a.shear)
         shift_x, shift_y = spread[:, 2] * a.shift * width, spread[:, 3] * a.shift * height
@@ -192,6 +196,10 @@ class Augment(_Random):
         super().__init__(augmentation, seed, **options)
         self._parts = [part(augmentation) for part in self._PARTS]
         self._used = (True, augmentation.light > 0, augmentation.erase > 0)
+
+    def are_still(self, draws: Any) -> Any:
+        """bool [N]: which images stay in place."""
+        return self._parts[0].are_still(draws)
 
     def build(self, *shapes: Any) -> None:
         """There are no weights; without a build of its own Keras warns that its parts have none."""

@@ -14,7 +14,7 @@ from mien.edge.errors import DataError
 from mien.edge.preprocess import scale_pixels
 
 from .augment import Augment, Augmentation, Mix, RandomCamera
-from .distill import smoothed
+from .distill import beside_softened, smoothed
 
 EVALUATION_BATCH = 128
 
@@ -29,6 +29,7 @@ def training_batches(
     seed: int,
     targets: np.ndarray | None = None,
     teach: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    blur: float = 0.0,
     first_epoch: int = 0,
     mixed_epochs: int | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -36,7 +37,8 @@ def training_batches(
     """Endless shuffled, augmented batches: float32 [b, H, W, 1] and their rows of `targets`, float32 [b, classes].
 
     `targets` (float32 [N, classes]) say what each face is; by default its label alone, one-hot. What a row lacks to a
-    sum of 1 is the share of `teach`, which reads each augmented batch, [b, H, W, 1] with pixels 0–255 → [b, classes].
+    sum of 1 is the share of `teach`, which reads each augmented batch, [b, H, W, 1] with pixels 0–255 → [b, classes];
+    `blur` is Distillation's.
 
     Each epoch has len(faces) // batch_size steps; what is left over takes its turn in another epoch. Order
     and augmentation follow from `seed`, the epoch and the step alone, so that a resumed run goes on as it
@@ -70,12 +72,15 @@ def training_batches(
         pixels, labels = _gather(faces, indices, wanted)
         draws = tf.random.stateless_uniform((batch_size, Augment.DRAWS + Mix.DRAWS), seed=[seed, step])[part]
         pixels = augment(pixels, draws[:, Mix.DRAWS :])
+        if teach is not None and blur:
+            pixels = beside_softened(pixels, augment.are_still(draws[:, Mix.DRAWS :]), blur)
         if mix.used:
             # A draw of 1 is in no share of the images.
             mixing = tf.where(step < mixed_steps, draws[:, : Mix.DRAWS], 1.0)
             pixels, labels = mix(pixels, labels, mixing)
         if teach is not None:
-            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels)
+            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels[..., -1:])
+        pixels = pixels[..., :1]
         if camera.used:
             draws = tf.random.stateless_uniform((batch_size, RandomCamera.DRAWS), seed=[~seed, step])[part]
             pixels = camera(pixels, draws)

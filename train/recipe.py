@@ -38,6 +38,9 @@ class Distillation:
 
     Faces of classes that the network itself doesn't know still show it what faces look like: it learns the teachers'
     reading of them."""
+    blur: float = 0.0
+    """Of a Gaussian, its standard deviation in pixels: faces that aren't moved (`Augmentation.still`) are blurred by it
+    for the teachers' eyes alone; 0 is off. For teachers that saw moved faces only, which moving blurs."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ def check_recipe(recipe: Recipe, where: str) -> None:
     ):
         _check_range(where, f"augmentation.{key}", getattr(recipe.augmentation, key), 0, high)
     _check_range(where, "distillation.weight", recipe.distillation.weight, 0, 1)
+    _check_range(where, "distillation.blur", recipe.distillation.blur, 0, 0.6)
     for key, low, high in (("scale", 0.1, 10), ("dx", -2, 2), ("dy", -2, 2)):
         _check_range(where, f"crop.{key}", getattr(recipe.crop, key), low, high)
     for key, choices in (

@@ -74,6 +74,7 @@ class TensorflowEngine:
             seed=job.seed,
             targets=job.targets,
             teach=teachers,
+            blur=recipe.distillation.blur,
             first_epoch=folder.epochs,
             mixed_epochs=recipe.mixed_epochs,
             shard=workers.shard,

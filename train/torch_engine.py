@@ -25,7 +25,7 @@ from mien.edge.errors import ConfigError
 from mien.edge.preprocess import scale_pixels
 
 from .augment import Mix, RandomCamera
-from .distill import columns, load_teacher, read_faces
+from .distill import beside_softened, columns, load_teacher, read_faces
 from .engine import Job, has_bfloat16
 from .mirror import mirror
 from .model import build
@@ -177,10 +177,13 @@ class _Feed:
         pixels = torch.from_numpy(self._job.faces.take(rows)).to(self._device).float()[..., None]
         targets = torch.from_numpy(self._job.targets[rows]).to(self._device)
         pixels = self._augment(pixels, draws[:, Mix.DRAWS :])
+        if self._teachers and (blur := self._job.recipe.distillation.blur):
+            pixels = beside_softened(pixels, self._augment.are_still(draws[:, Mix.DRAWS :]), blur)
         if mixed:
             pixels, targets = self._mix(pixels, targets, draws[:, : Mix.DRAWS])
         if self._teachers:
-            targets = targets + (1 - targets.sum(1, keepdim=True)) * self._readings(pixels, rng)
+            targets = targets + (1 - targets.sum(1, keepdim=True)) * self._readings(pixels[..., -1:], rng)
+        pixels = pixels[..., :1]
         if self._camera.used:
             draws = torch.from_numpy(rng.random((len(rows), RandomCamera.DRAWS), dtype=np.float32)).to(self._device)
             pixels = self._camera(pixels, draws)

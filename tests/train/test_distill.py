@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mien.edge.dataset import Dataset
 from mien.edge.errors import ConfigError
 from mien.train.augment import Augmentation
 from mien.train.batches import training_batches
-from mien.train.distill import describe_teacher, known, smoothed, teacher_recipe
+from mien.train.distill import beside_softened, describe_teacher, known, smoothed, teacher_recipe
 from mien.train.fit import fit
 from mien.train.recipe import Distillation, Recipe, find_recipe, load_recipe
 from mien.train.tensorflow_engine import Teachers, TensorflowEngine
@@ -94,6 +95,32 @@ def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
     assert not rows[labels == dataset.classes.index("neutral")].any()  # all of it is the teachers'
     alone = known(dataset, dataset.classes, Recipe())
     assert alone == pytest.approx(np.eye(5)[labels])
+
+
+def test_teachers_see_faces_that_were_not_moved_softer(dataset: Dataset) -> None:
+    faces = dataset.splits["train"].images[:8].astype(np.float32)
+    still = np.arange(8) % 2 == 0
+    shown, seen = np.moveaxis(np.asarray(beside_softened(faces[..., None], still, 0.5)), -1, 0)
+    assert (shown == faces).all() and (seen[~still] == faces[~still]).all()
+    soft = [cv2.GaussianBlur(face, (3, 3), 0.5, borderType=cv2.BORDER_REPLICATE) for face in faces[still]]
+    assert seen[still] == pytest.approx(np.array(soft), abs=1e-2)
+    assert np.abs(seen[still] - faces[still]).max() > 5
+
+
+def test_softened_faces_are_mixed_as_the_sharp_ones(dataset: Dataset) -> None:
+    how = replace(STILL, still=1, mixup=1, cutmix=1)
+    options = {"seed": 0, "targets": np.zeros((len(dataset.splits["train"]), 5), np.float32)}
+    batches = training_batches(
+        dataset.splits["train"], 16, 5, InputSpec(), how, **options, teach=lambda seen: seen[:, 20, 20:25, 0], blur=0.5
+    )
+    pixels, taught = (np.asarray(each) for each in next(iter(batches)))
+    assert pixels.shape == (16, 48, 48, 1)
+    faces = pixels[..., 0] * 255
+    # Blending and blurring are both sums, so that their order is all one; but for the row where one face ends.
+    soft = np.array([cv2.GaussianBlur(face, (3, 3), 0.5) for face in faces])[:, 20, 20:25]
+    off = np.abs(taught - soft).max(axis=1)
+    assert np.median(off) < 0.05
+    assert np.abs(taught - faces[:, 20, 20:25]).max() > 5
 
 
 def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> None:

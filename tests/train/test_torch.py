@@ -200,6 +200,42 @@ for epoch in range(2):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_teacher_sees_faces_that_were_not_moved_softer(blobs: Path) -> None:
+    program = f"""
+import cv2
+import numpy as np
+import torch
+from pathlib import Path
+from mien.edge.bundle import Bundle, InputSpec, find_bundle
+from mien.edge.classifier import Classifier
+from mien.edge.dataset import read_dataset
+from mien.train.augment import Augmentation
+from mien.train.engine import Job
+from mien.train.recipe import Distillation, Recipe
+from mien.train.torch_engine import _Feed
+
+data = read_dataset(Path({str(blobs)!r}), "five")
+how = Augmentation(flip=False, still=1)
+recipe = Recipe(batch_size=8, augmentation=how, distillation=Distillation(("small",), 1, blur=0.5))
+faces, small = data.splits["train"], Path("mien-small")
+nothing = np.zeros((len(faces), 5), np.float32)
+job = Job(recipe, InputSpec(), data.classes, faces, nothing, (small,), data.splits["validation"], 0)
+feed = _Feed(job, torch.device("cpu"), torch.autocast("cpu", torch.bfloat16, enabled=False))
+classifier = Classifier(Bundle.load(find_bundle("mien-small")))
+for scaled, targets in feed.epoch(0):
+    assert scaled.shape == (8, 1, 48, 48)
+    sharp = scaled.numpy()[:, 0] * 255
+    soft = np.array([cv2.GaussianBlur(face, (3, 3), 0.5, borderType=cv2.BORDER_REPLICATE) for face in sharp])
+    readings = [classifier.scores(np.rint(seen).astype(np.uint8)) for seen in (soft, sharp)]
+    off = [np.abs(reading - targets.numpy()).max(axis=1) for reading in readings]
+    assert np.median(off[0]) < 1e-5 < np.median(off[1]), off  # a pixel halfway between two may be rounded to either
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "torch"}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_references_schedule_stops_early_and_stays_stopped(blobs: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
