@@ -28,7 +28,7 @@ def training_batches(
     *,
     seed: int,
     targets: np.ndarray | None = None,
-    teach: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    teach: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     blur: float = 0.0,
     first_epoch: int = 0,
     mixed_epochs: int | None = None,
@@ -37,8 +37,8 @@ def training_batches(
     """Endless shuffled, augmented batches: float32 [b, H, W, 1] and their rows of `targets`, float32 [b, classes].
 
     `targets` (float32 [N, classes]) say what each face is; by default its label alone, one-hot. What a row lacks to a
-    sum of 1 is the share of `teach`, which reads each augmented batch, [b, H, W, 1] with pixels 0–255 → [b, classes];
-    `blur` is Distillation's.
+    sum of 1 is the share of `teach`, which reads each augmented batch: [b, H, W, 1] with pixels 0–255, and b random
+    numbers of 0 to 1 that say which teacher reads which face → [b, classes]. `blur` is Distillation's.
 
     Each epoch has len(faces) // batch_size steps; what is left over takes its turn in another epoch. Order
     and augmentation follow from `seed`, the epoch and the step alone, so that a resumed run goes on as it
@@ -79,7 +79,10 @@ def training_batches(
             mixing = tf.where(step < mixed_steps, draws[:, : Mix.DRAWS], 1.0)
             pixels, labels = mix(pixels, labels, mixing)
         if teach is not None:
-            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels[..., -1:])
+            draws = tf.random.stateless_uniform(
+                (batch_size,), seed=tf.random.experimental.stateless_fold_in([seed, step], 1)
+            )[part]
+            labels += (1 - tf.reduce_sum(labels, axis=1, keepdims=True)) * teach(pixels[..., -1:], draws)
         pixels = pixels[..., :1]
         if camera.used:
             draws = tf.random.stateless_uniform((batch_size, RandomCamera.DRAWS), seed=[~seed, step])[part]

@@ -41,16 +41,22 @@ def test_smoothing_worked_out_by_hand() -> None:
     assert rows == pytest.approx(np.array([[0.05, 0.85, 0.05, 0.05], [0.85, 0.05, 0.05, 0.05]]))
 
 
-def test_teachers_are_the_mean_of_their_readings(dataset: Dataset, teacher: Path) -> None:
+def some_draws(count: int) -> np.ndarray:
+    """Float32 [count] of 0 to 1: who reads which face."""
+    return np.random.default_rng(0).random(count, dtype=np.float32)
+
+
+def test_a_teacher_says_what_it_says_alone(dataset: Dataset, teacher: Path) -> None:
     pixels = dataset.splits["train"].images[..., np.newaxis].astype(np.float32)
+    draws = some_draws(len(pixels))
     reading = keras.models.load_model(teacher / "model.keras").predict(pixels / 255, verbose=0)
     keras.config.set_dtype_policy("float32")
-    once = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels))
+    once = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels, draws))
     assert once == pytest.approx(reading, abs=1e-5)
-    twice = Teachers([teacher, teacher], dataset.classes, InputSpec())(pixels)
+    twice = Teachers([teacher, teacher], dataset.classes, InputSpec())(pixels, draws)
     assert np.asarray(twice) == pytest.approx(once, abs=1e-6)
     # Asked for some of its classes only, it says which of those it is.
-    three = np.asarray(Teachers([teacher], ("happy", "angry", "sad"), InputSpec())(pixels))
+    three = np.asarray(Teachers([teacher], ("happy", "angry", "sad"), InputSpec())(pixels, draws))
     some = reading[:, [1, 0, 3]]
     assert three == pytest.approx(some / some.sum(axis=1, keepdims=True), abs=1e-5)
     with pytest.raises(ConfigError, match="a teacher doesn't know the class fear"):
@@ -59,31 +65,41 @@ def test_teachers_are_the_mean_of_their_readings(dataset: Dataset, teacher: Path
         Teachers([teacher], ("happy",), InputSpec(64, 64))
 
 
-def test_a_bundle_may_teach_beside_a_run(dataset: Dataset, teacher: Path) -> None:
-    faces = dataset.splits["train"].images
+def test_a_bundle_and_a_run_may_teach_each_its_share_of_the_faces(dataset: Dataset, teacher: Path) -> None:
+    faces = dataset.splits["train"].images[:119]
     pixels = faces[..., np.newaxis].astype(np.float32)
     bundle = Bundle.load(find_bundle("mien-small"))
     own = Classifier(bundle).scores(faces)
     chosen = [bundle.card.labels.index(label) for label in dataset.classes]
-    run = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels))
+    draws = some_draws(len(faces))
+    run = np.asarray(Teachers([teacher], dataset.classes, InputSpec())(pixels, draws))
     both = Teachers([Path("mien-small"), teacher], dataset.classes, InputSpec())
-    assert np.asarray(both(pixels)) == pytest.approx((own[:, chosen] + run) / 2, abs=1e-5)
+    is_first = draws < np.sort(draws)[60]
+    expected = np.where(is_first[:, None], own[:, chosen], run)
+    assert np.asarray(both(pixels, draws)) == pytest.approx(expected, abs=1e-5)
     described = describe_teacher(Path("mien-small"))
     assert (described["bundle"], described["sha256"]) == ("mien-small", bundle.card.sha256)
     assert described["accuracy"] == bundle.card.metrics["quantized"]["accuracy"]
     # In the pipeline, where several threads make batches.
     batches = training_batches(
-        dataset.splits["train"], 16, 5, InputSpec(), STILL, seed=0, targets=np.zeros_like(own), teach=both
+        dataset.splits["train"], 16, 5, InputSpec(), STILL, seed=0, targets=np.zeros((120, 5), np.float32), teach=both
     )
+    alone = [Teachers([path], dataset.classes, InputSpec()) for path in (Path("mien-small"), teacher)]
+    shares = []
     for scaled, taught in batches.take(8):
-        assert np.asarray(taught) == pytest.approx(np.asarray(both(np.asarray(scaled) * 255)), abs=1e-5)
+        each = [np.asarray(one(np.asarray(scaled) * 255, some_draws(16))) for one in alone]
+        said = np.array([np.abs(one - taught).max(axis=1) < 1e-5 for one in each])
+        assert said.any(axis=0).all() and said.sum(axis=1).tolist() == [8, 8]
+        shares.append(tuple(said[0]))
+    assert len(set(shares)) > 1  # others in each batch
 
 
 def test_a_bundle_that_is_sure_of_another_class_still_teaches(monkeypatch: pytest.MonkeyPatch) -> None:
     sure = np.array([[1, 0, 0, 0, 0]], np.float32)  # as an int8 softmax says it
     monkeypatch.setattr(Classifier, "scores", lambda self, faces: np.repeat(sure, len(faces), axis=0))
     three = Teachers([Path("mien-small")], ("happy", "neutral", "sad"), InputSpec())
-    assert np.asarray(three(np.zeros((2, 48, 48, 1), np.float32))) == pytest.approx(np.full((2, 3), 1 / 3), abs=1e-5)
+    said = three(np.zeros((2, 48, 48, 1), np.float32), some_draws(2))
+    assert np.asarray(said) == pytest.approx(np.full((2, 3), 1 / 3), abs=1e-5)
 
 
 def test_what_is_known_of_faces_of_other_classes(dataset: Dataset) -> None:
@@ -109,18 +125,17 @@ def test_teachers_see_faces_that_were_not_moved_softer(dataset: Dataset) -> None
 
 def test_softened_faces_are_mixed_as_the_sharp_ones(dataset: Dataset) -> None:
     how = replace(STILL, still=1, mixup=1, cutmix=1)
-    options = {"seed": 0, "targets": np.zeros((len(dataset.splits["train"]), 5), np.float32)}
-    batches = training_batches(
-        dataset.splits["train"], 16, 5, InputSpec(), how, **options, teach=lambda seen: seen[:, 20, 20:25, 0], blur=0.5
-    )
+    faces = dataset.splits["train"]
+    teaching = {"targets": np.zeros((len(faces), 5), np.float32), "teach": lambda seen, _: seen[:, 20, 20:25, 0]}
+    batches = training_batches(faces, 16, 5, InputSpec(), how, seed=0, **teaching, blur=0.5)
     pixels, taught = (np.asarray(each) for each in next(iter(batches)))
     assert pixels.shape == (16, 48, 48, 1)
-    faces = pixels[..., 0] * 255
+    shown = pixels[..., 0] * 255
     # Blending and blurring are both sums, so that their order is all one; but for the row where one face ends.
-    soft = np.array([cv2.GaussianBlur(face, (3, 3), 0.5) for face in faces])[:, 20, 20:25]
+    soft = np.array([cv2.GaussianBlur(face, (3, 3), 0.5) for face in shown])[:, 20, 20:25]
     off = np.abs(taught - soft).max(axis=1)
     assert np.median(off) < 0.05
-    assert np.abs(taught - faces[:, 20, 20:25]).max() > 5
+    assert np.abs(taught - shown[:, 20, 20:25]).max() > 5
 
 
 def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> None:
@@ -130,7 +145,7 @@ def test_batches_have_the_teachers_share(dataset: Dataset, teacher: Path) -> Non
     batch = training_batches(faces, 16, 5, InputSpec(), STILL, seed=0, targets=targets, teach=teach)
     pixels, taught = next(iter(batch))
     plain = next(iter(training_batches(faces, 16, 5, InputSpec(), STILL, seed=0, targets=targets)))
-    reading = np.asarray(teach(np.asarray(pixels) * 255))
+    reading = np.asarray(teach(np.asarray(pixels) * 255, some_draws(16)))
     assert np.asarray(taught) == pytest.approx(np.asarray(plain[1]) + 0.75 * reading, abs=1e-5)
     # What a camera does to a face comes after the teachers have read it.
     bad = replace(STILL, camera=1)
